@@ -1,0 +1,171 @@
+"""Which column is the text, which the id, and which come along as metadata."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+from pyarrow import types
+
+from embedder.errors import ColumnError
+
+TEXT_NAMES = ("text", "content", "body", "passage", "document", "paragraph", "sentence", "abstract")
+ID_NAMES = ("id", "_id", "doc_id", "document_id", "docid", "uuid")
+RESERVED = ("__row", "__id", "__text")
+"""Columns of our own in an index's documents, beside the user's."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ColumnRequest:
+    """Columns that the user named; None means: find them.
+
+    Args:
+        text: the column that holds the text.
+        id: the column that identifies a document.
+        metadata: columns that come along; None means all the others.
+    """
+
+    text: str | None = None
+    id: str | None = None
+    metadata: tuple[str, ...] | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Columns:
+    """Columns of a corpus.
+
+    Args:
+        text: the column that holds the text.
+        id: the column that identifies a document; None when ids are made from file and row.
+        metadata: columns that come along, partition keys included.
+    """
+
+    text: str
+    id: str | None
+    metadata: tuple[str, ...]
+
+
+def choose_columns(
+    request: ColumnRequest, schema: pa.Schema, partition_keys: Sequence[str], *, where: str
+) -> Columns:
+    """Decide the columns of a corpus from the schema of its first file.
+
+    Args:
+        request: what the user named.
+        schema: the file's columns.
+        partition_keys: hive keys of its path.
+        where: the file's name, for messages.
+
+    Raises:
+        ColumnError: a named column is not there, holds no text, or no single one is sensible.
+    """
+    text = request.text if request.text is not None else _find_text(schema, where)
+    check_text_column(schema, text, where)
+    id_column = request.id if request.id is not None else _find_id(schema, text)
+    if id_column is not None:
+        _check_there(schema.names, id_column, "--id", where)
+        _check_id_type(schema.field(id_column), where)
+    available = list(dict.fromkeys([*schema.names, *partition_keys]))
+    if request.metadata is None:
+        metadata = [name for name in available if name not in (text, id_column)]
+    else:
+        metadata = list(dict.fromkeys(request.metadata))
+        for name in metadata:
+            _check_there(available, name, "--metadata", where)
+    _check_names(metadata, where)
+    return Columns(text=text, id=id_column, metadata=tuple(metadata))
+
+
+def check_text_column(schema: pa.Schema, name: str, where: str) -> None:
+    """Raise ColumnError unless the column is there, once, and holds text."""
+    _check_there(schema.names, name, "--text", where)
+    if schema.names.count(name) > 1:
+        raise ColumnError(f"{where} has several columns named {name!r}.", "Rename one of them.")
+    found = schema.field(name).type
+    if not is_text(found):
+        raise ColumnError(
+            f"The column {name!r} of {where} is of type {found}, and text is wanted.",
+            f"Name a text column with --text: {_listed(text_columns(schema))}.",
+        )
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a type holds text: string, large_string, string_view, or a dictionary of these."""
+    if types.is_dictionary(kind):
+        return is_text(kind.value_type)
+    return bool(types.is_string(kind) or types.is_large_string(kind) or types.is_string_view(kind))
+
+
+def text_columns(schema: pa.Schema) -> list[str]:
+    """Names of the columns that hold text."""
+    return [field.name for field in schema if is_text(field.type)]
+
+
+def _find_text(schema: pa.Schema, where: str) -> str:
+    candidates = text_columns(schema)
+    named = {name.lower(): name for name in reversed(candidates)}
+    if "text" in named:
+        return named["text"]
+    sensible = [named[name] for name in TEXT_NAMES if name in named]
+    others = [name for name in candidates if name.lower() not in ID_NAMES]
+    for group in (sensible, others, candidates):
+        if len(group) == 1:
+            return group[0]
+    if not candidates:
+        found = _listed(f"{field.name} ({field.type})" for field in schema)
+        raise ColumnError(f"{where} has no text column; its columns are: {found}.")
+    raise ColumnError(
+        f"{where} has several text columns: {_listed(candidates)}.",
+        f"Say which one to embed, as in: --text {candidates[0]}",
+    )
+
+
+def _find_id(schema: pa.Schema, text: str) -> str | None:
+    named = {field.name.lower(): field for field in schema if field.name != text}
+    found = [named[name] for name in ID_NAMES if name in named]
+    return next((field.name for field in found if _is_id_type(field.type)), None)
+
+
+def _is_id_type(kind: pa.DataType) -> bool:
+    return is_text(kind) or types.is_integer(kind)
+
+
+def _check_id_type(field: pa.Field, where: str) -> None:
+    if not _is_id_type(field.type):
+        raise ColumnError(
+            f"The column {field.name!r} of {where} is of type {field.type}; an id is text or an "
+            "integer.",
+            "Name another column with --id.",
+        )
+
+
+def _check_there(names: Sequence[str], name: str, option: str, where: str) -> None:
+    if name not in names:
+        raise ColumnError(
+            f"{where} has no column {name!r}; it has: {_listed(names)}.",
+            f"Give {option} one of these names.",
+        )
+
+
+def _check_names(names: Sequence[str], where: str) -> None:
+    """Metadata is queried with SQL, where names differ by more than case."""
+    by_folded: dict[str, str] = {}
+    for name in names:
+        folded = name.casefold()
+        if folded in RESERVED:
+            raise ColumnError(
+                f"{where} has a column {name!r}, and that name is reserved.",
+                "List the columns you want with --metadata, or rename it.",
+            )
+        if folded in by_folded:
+            raise ColumnError(
+                f"{where} has columns {by_folded[folded]!r} and {name!r}, which SQL cannot tell "
+                "apart.",
+                "List the columns you want with --metadata, or rename one.",
+            )
+        by_folded[folded] = name
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"

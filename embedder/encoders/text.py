@@ -1,0 +1,59 @@
+"""Texts to vectors: a tokenizer and an encoder together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedder.encoders.protocol import Encoder
+from embedder.specs import TextKind
+from embedder.tokens import Pieces, Tokenizer, plan_batches
+from embedder.vectors import Rows
+
+DEFAULT_BATCH_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class TextEncoder:
+    """A tokenizer and the encoder that reads its pieces.
+
+    Args:
+        tokenizer: text to pieces.
+        encoder: pieces to vectors.
+        max_batch_tokens: padded tokens of one forward pass.
+    """
+
+    tokenizer: Tokenizer
+    encoder: Encoder
+    max_batch_tokens: int = DEFAULT_BATCH_TOKENS
+
+    def prompt(self, kind: TextKind) -> str:
+        """Text that is put before each text of this kind."""
+        spec = self.encoder.spec
+        return spec.query_prompt if kind is TextKind.QUERY else spec.passage_prompt
+
+    def encode(self, texts: Sequence[str], kind: TextKind = TextKind.PASSAGE) -> Rows:
+        """Unit vectors of texts, float32, shape (len(texts), width).
+
+        A text longer than the encoder's window is cut off at it, as sentence-transformers does.
+        """
+        prompt = self.prompt(kind)
+        pieces = self.tokenizer.encode([prompt + text for text in texts])
+        return self.encode_pieces([self._cut(ids) for ids in pieces])
+
+    def encode_pieces(self, pieces: Sequence[Pieces]) -> Rows:
+        """Unit vectors of tokenised texts, none longer than the window."""
+        rows = np.empty((len(pieces), self.encoder.spec.width), dtype=np.float32)
+        for indices, length in plan_batches([len(ids) for ids in pieces], self.max_batch_tokens):
+            batch = self.tokenizer.batch([pieces[i] for i in indices], length)
+            rows[indices] = self.encoder.encode(batch)
+        return rows
+
+    def _cut(self, pieces: Pieces) -> Pieces:
+        most = self.encoder.spec.max_tokens
+        if len(pieces) <= most:
+            return pieces
+        n_after = self.tokenizer.n_after  # the tail of special tokens stays
+        return np.concatenate([pieces[: most - n_after], pieces[len(pieces) - n_after :]])

@@ -1,0 +1,79 @@
+"""The torch engine: CPU, CUDA and MPS."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+
+from embedder.checkpoint import Checkpoint
+from embedder.encoders.network import load_network
+from embedder.errors import EngineError
+from embedder.specs import EncoderSpec, Precision
+from embedder.tokens import TokenBatch
+from embedder.vectors import Rows
+
+DTYPES = {Precision.FP32: torch.float32, Precision.BF16: torch.bfloat16}
+
+
+class TorchEncoder:
+    """Runs a checkpoint with torch.
+
+    Args:
+        checkpoint: the model folder.
+        spec: what determines the vectors.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, `mps`.
+        threads: CPU threads; all cores when None.
+
+    Raises:
+        EngineError: the device is not there, or the precision is not torch's.
+        ModelError: the checkpoint cannot be loaded.
+    """
+
+    def __init__(
+        self,
+        checkpoint: Checkpoint,
+        spec: EncoderSpec,
+        *,
+        device: str = "auto",
+        threads: int | None = None,
+    ) -> None:
+        if spec.precision not in DTYPES:
+            raise EngineError(
+                f"The torch engine has no {spec.precision}.",
+                "Use --engine openvino for int8, or --precision bf16.",
+            )
+        if threads is not None:
+            torch.set_num_threads(threads)
+        self.spec = spec
+        self.device = _open_device(device)
+        self.description = f"torch {spec.precision} on {self.device}"
+        network = load_network(checkpoint, spec, DTYPES[spec.precision])
+        self._network = network.to(self.device)
+
+    def encode(self, batch: TokenBatch) -> Rows:
+        """See `Encoder.encode`."""
+        with torch.inference_mode():
+            piece_ids = torch.from_numpy(batch.piece_ids).to(self.device)
+            mask = torch.from_numpy(batch.attention_mask).to(self.device)
+            rows: Rows = self._network(piece_ids, mask).cpu().numpy()
+        return np.ascontiguousarray(rows, dtype=np.float32)
+
+
+def best_device() -> str:
+    """The fastest device that torch sees here."""
+    if torch.cuda.is_available():
+        return "cuda"
+    return "mps" if torch.backends.mps.is_available() else "cpu"
+
+
+def _open_device(name: str) -> torch.device:
+    try:
+        device = torch.device(best_device() if name == "auto" else name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        cause = next(iter(str(error).splitlines()), "")
+        raise EngineError(
+            f"The device {name!r} cannot be used: {cause}",
+            f"Here torch can use {best_device()}: leave --device out, or give it that name.",
+        ) from error
+    return device

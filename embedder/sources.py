@@ -1,0 +1,147 @@
+"""Names of sources to files: files, folders, globs, hive-partitioned folders and URLs."""
+
+from __future__ import annotations
+
+import glob
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from urllib.parse import unquote
+
+import pyarrow as pa
+from pyarrow import fs
+
+from embedder.errors import SourceError
+
+PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
+HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
+_SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
+
+
+@dataclass(frozen=True)
+class SourceFile:
+    """One Parquet file.
+
+    Args:
+        name: what people read in messages: the path or URL.
+        path: the file's path in its file system.
+        relative: path from the source that was named, for ids of documents that have none.
+        filesystem: where `path` lies.
+        partitions: hive keys and values in the path, in order.
+    """
+
+    name: str
+    path: str
+    relative: str
+    filesystem: fs.FileSystem
+    partitions: tuple[tuple[str, str | None], ...]
+
+
+def find_files(sources: Sequence[str]) -> list[SourceFile]:
+    """The Parquet files that the sources name, in the order named, each folder sorted by path.
+
+    Raises:
+        SourceError: nothing there, or a folder or pattern without Parquet files.
+    """
+    found = [file for source in sources for file in _expand(source)]
+    unique = {(file.name, file.path): file for file in found}
+    return list(unique.values())
+
+
+def _expand(source: str) -> list[SourceFile]:
+    if _SCHEME.match(source):
+        return _expand_url(source)
+    if glob.has_magic(source) and not Path(source).exists():
+        paths = sorted(p for p in glob.glob(source, recursive=True) if not _is_hidden(p))
+        if not paths:
+            raise SourceError(f"No file matches {source!r}.", "Check the pattern and its quotes.")
+        return [file for path in paths for file in _expand_local(path)]
+    return _expand_local(source)
+
+
+def _expand_local(source: str) -> list[SourceFile]:
+    path = Path(source)
+    if not path.exists():
+        raise SourceError(f"There is no file or folder {source}.", "Check the path.")
+    return _files_under(fs.LocalFileSystem(), path.absolute().as_posix(), shown=source, prefix="")
+
+
+def _expand_url(source: str) -> list[SourceFile]:
+    filesystem, path = _open_url(source)
+    prefix = source[: len(source) - len(path)] if source.endswith(path) else ""
+    if glob.has_magic(path):
+        root = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+        files = _files_under(filesystem, root, shown=source, prefix=prefix)
+        matched = [file for file in files if PurePosixPath(file.path).match(path)]
+        if not matched:
+            raise SourceError(f"No file matches {source!r}.", "Check the pattern and its quotes.")
+        return matched
+    return _files_under(filesystem, path, shown=source, prefix=prefix)
+
+
+def _open_url(source: str) -> tuple[fs.FileSystem, str]:
+    try:
+        filesystem, path = fs.FileSystem.from_uri(source)
+        return filesystem, path
+    except (pa.ArrowInvalid, pa.ArrowNotImplementedError):
+        pass  # not a scheme of Arrow's own; fsspec knows more
+    except OSError as error:
+        raise SourceError(f"{source} cannot be reached: {error}.") from error
+    try:
+        import fsspec
+
+        remote, path = fsspec.core.url_to_fs(source)
+    except (ImportError, ValueError, OSError) as error:
+        raise SourceError(f"{source} cannot be opened: {error}.") from error
+    return fs.PyFileSystem(fs.FSSpecHandler(remote)), path
+
+
+def _files_under(
+    filesystem: fs.FileSystem, path: str, *, shown: str, prefix: str
+) -> list[SourceFile]:
+    try:
+        info = filesystem.get_file_info(path)
+        if info.type == fs.FileType.NotFound:
+            raise SourceError(f"There is no file or folder {shown}.", "Check the path.")
+        if info.type == fs.FileType.File:
+            return [_source_file(filesystem, path, path.rpartition("/")[2], shown, path)]
+        entries = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
+    except OSError as error:
+        raise SourceError(f"{shown} cannot be listed: {error}.") from error
+    root = path.rstrip("/")
+    files = sorted(
+        (entry.path, entry.path[len(root) + 1 :])
+        for entry in entries
+        if entry.type == fs.FileType.File and entry.path.lower().endswith(PARQUET_ENDINGS)
+    )
+    kept = [(full, relative) for full, relative in files if not _is_hidden(relative)]
+    if not kept:
+        raise SourceError(
+            f"The folder {shown} holds no Parquet files ({', '.join(PARQUET_ENDINGS)}).",
+            "Name a folder that does, or the files themselves.",
+        )
+    return [
+        _source_file(filesystem, full, relative, prefix + full, relative)
+        for full, relative in kept
+    ]
+
+
+def _source_file(
+    filesystem: fs.FileSystem, path: str, relative: str, name: str, partitioned: str
+) -> SourceFile:
+    return SourceFile(name, path, relative, filesystem, _partitions(partitioned))
+
+
+def _partitions(path: str) -> tuple[tuple[str, str | None], ...]:
+    """Hive keys in the folders of a path: `year=2020/lang=en/x.parquet`."""
+    parts = [part.partition("=") for part in path.split("/")[:-1] if "=" in part]
+    return tuple(
+        (unquote(key), None if value == HIVE_NULL else unquote(value)) for key, _, value in parts
+    )
+
+
+def _is_hidden(relative: str) -> bool:
+    """Whether a path has a part that Parquet tools pass over, as `_SUCCESS` or `.crc`."""
+    parts = [part for part in relative.split("/") if part not in ("", ".", "..")]
+    return any(part.startswith((".", "_")) and "=" not in part for part in parts)

@@ -1,0 +1,1 @@
+"""Vectors in, neighbours out: FAISS, DuckDB and files on disk. Knows no model."""

@@ -1,0 +1,104 @@
+"""Writing so that a crash at any instant leaves the old state or the new one, never a mixture."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from embedder.errors import IndexFormatError
+
+TEMPORARY_PREFIX = ".tmp-"
+
+
+@dataclass(frozen=True)
+class FileRecord:
+    """What the manifest knows about a file: size in bytes and hex sha256."""
+
+    size: int
+    sha256: str
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary that `from_json` reads."""
+        return {"size": self.size, "sha256": self.sha256}
+
+    @classmethod
+    def from_json(cls, values: dict[str, Any]) -> FileRecord:
+        """Read what `to_json` wrote."""
+        return cls(int(values["size"]), str(values["sha256"]))
+
+
+def record_file(path: Path) -> FileRecord:
+    """Size and digest of a file as it lies on disk."""
+    with path.open("rb") as file:
+        digest = hashlib.file_digest(file, "sha256").hexdigest()
+        return FileRecord(os.fstat(file.fileno()).st_size, digest)
+
+
+def temporary_beside(final: Path) -> Path:
+    """The name under which `final` is written before it is renamed."""
+    return final.with_name(f"{TEMPORARY_PREFIX}{final.name}")
+
+
+def sync_file(path: Path) -> None:
+    """Flush a file's contents to the disk."""
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def sync_folder(path: Path) -> None:
+    """Flush a folder's entries to the disk."""
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def replace_file(final: Path, content: bytes) -> None:
+    """Put `content` in place of a file, atomically and durably."""
+    temporary = temporary_beside(final)
+    with temporary.open("wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(final)
+    sync_folder(final.parent)
+
+
+def publish_folder(temporary: Path, final: Path) -> dict[str, FileRecord]:
+    """Rename a finished folder to its final name, durably, and record its files.
+
+    A folder that already has the final name was left by a run that was killed before its commit;
+    nothing refers to it, and it is replaced.
+    """
+    records = {}
+    for path in sorted(temporary.iterdir()):
+        sync_file(path)
+        records[path.name] = record_file(path)
+    sync_folder(temporary)
+    if final.exists():
+        shutil.rmtree(final)
+    temporary.rename(final)
+    sync_folder(final.parent)
+    return records
+
+
+def check_files(folder: Path, records: dict[str, FileRecord]) -> None:
+    """Raise IndexFormatError unless every recorded file is there with its recorded size."""
+    for name, record in records.items():
+        path = folder / name
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            raise IndexFormatError(
+                f"{path} is missing.", "Run embedder index again to restore it."
+            ) from None
+        if size != record.size:
+            raise IndexFormatError(
+                f"{path} has {size} bytes, and {record.size} were written.",
+                "Run embedder index again to restore it.",
+            )

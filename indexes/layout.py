@@ -1,0 +1,56 @@
+"""Where the files of an index lie."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+DOCUMENTS_FILE = "documents.parquet"
+PASSAGES_FILE = "passages.parquet"
+VECTORS_FILE = "vectors.npy"
+FAISS_FILE = "index.faiss"
+INDEX_ENDING = ".index"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """The paths inside one index folder.
+
+    Args:
+        root: the index folder.
+    """
+
+    root: Path
+
+    @property
+    def manifest(self) -> Path:
+        """The only file that changes."""
+        return self.root / "manifest.json"
+
+    @property
+    def lock(self) -> Path:
+        """Held by the one writer."""
+        return self.root / "lock"
+
+    @property
+    def segments(self) -> Path:
+        """Folder of the segments' folders."""
+        return self.root / "segments"
+
+    @property
+    def ann(self) -> Path:
+        """Folder of the generations of the FAISS structure."""
+        return self.root / "ann"
+
+    @property
+    def calibration(self) -> Path:
+        """The texts on which int8 was calibrated."""
+        return self.root / "calibration.json"
+
+    def segment(self, segment_id: str) -> Path:
+        """Folder of one segment."""
+        return self.segments / segment_id
+
+    def generation(self, generation_id: str) -> Path:
+        """Folder of one generation of the FAISS structure."""
+        return self.ann / generation_id

@@ -1,0 +1,200 @@
+"""Segments: immutable folders with one shard's documents, passages and vectors."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from embedder.errors import IndexFormatError
+from embedder.records import PassageTable
+from embedder.specs import ChunkSpec, EncoderSpec, digest_of
+from embedder.vectors import HalfRows
+from indexes.durable import publish_folder, temporary_beside
+from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
+from indexes.manifest import SegmentRecord
+
+COMPRESSION = "zstd"
+NPY_HEADER_BYTES = 128
+"""Room for the header of a .npy file of any number of rows, so it can be written at the end."""
+
+PASSAGE_SCHEMA = pa.schema(
+    [
+        ("document", pa.int32()),
+        ("start", pa.int32()),
+        ("end", pa.int32()),
+        ("n_tokens", pa.int32()),
+        ("hash_low", pa.uint64()),
+        ("hash_high", pa.uint64()),
+    ]
+)
+
+
+def segment_id(shard_digest: str, chunking: ChunkSpec, encoder: EncoderSpec, copy: int) -> str:
+    """Identity of a shard's segment; `copy` tells equal shards of one corpus apart."""
+    key = [shard_digest, chunking.to_json(), encoder.fingerprint, *([copy] if copy else [])]
+    return digest_of(key)[:32]
+
+
+class SegmentWriter:
+    """Writes one segment beside its final name, a batch at a time.
+
+    Args:
+        layout: the index.
+        segment_id: the segment's id.
+        width: components of a vector.
+    """
+
+    def __init__(self, layout: Layout, segment_id: str, width: int) -> None:
+        self.id = segment_id
+        self._final = layout.segment(segment_id)
+        self.folder = temporary_beside(self._final)
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self._width = width
+        self._vectors = (self.folder / VECTORS_FILE).open("wb")
+        self._vectors.write(b"\0" * NPY_HEADER_BYTES)
+        self._passages = pq.ParquetWriter(
+            self.folder / PASSAGES_FILE, PASSAGE_SCHEMA, compression=COMPRESSION
+        )
+        self._documents: pq.ParquetWriter | None = None
+        self._n_documents = self._n_passages = self._n_tokens = 0
+        self._n_windowed = self._n_truncated = 0
+        self._counts: Counter[str] = Counter()
+
+    def write(
+        self,
+        *,
+        ids: Sequence[str],
+        texts: Sequence[str],
+        metadata: pa.Table,
+        passages: PassageTable,
+        vectors: HalfRows,
+        n_windowed: int,
+        n_truncated: int,
+        counts: Counter[str],
+    ) -> None:
+        """Append documents with their passages.
+
+        Args:
+            ids: ids of the documents.
+            texts: texts of the documents.
+            metadata: one row a document.
+            passages: their passages; `document` counts within this call.
+            vectors: float16, one row a passage, shape (len(passages), width).
+            n_windowed: documents that became several passages.
+            n_truncated: documents whose end was cut off.
+            counts: rows left out or defective, by reason.
+        """
+        first = self._n_documents
+        table = metadata
+        own = {
+            "__row": pa.array(np.arange(first, first + len(ids), dtype=np.int32)),
+            "__id": pa.array(ids, pa.string()),
+            "__text": pa.array(texts, pa.string()),
+        }
+        table = pa.table({**own, **{n: metadata.column(n) for n in metadata.column_names}})
+        if self._documents is None:
+            self._documents = pq.ParquetWriter(
+                self.folder / DOCUMENTS_FILE, table.schema, compression=COMPRESSION
+            )
+        self._documents.write_table(table.cast(self._documents.schema))
+        self._passages.write_table(_passage_table(passages, first))
+        if vectors.dtype != np.float16 or vectors.shape != (len(passages), self._width):
+            raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}")
+        self._vectors.write(vectors.astype("<f2", copy=False).tobytes())
+        self._vectors.flush()  # later batches read rows of equal texts back
+        self._n_documents += len(ids)
+        self._n_passages += len(passages)
+        self._n_tokens += int(passages.n_tokens.sum(dtype=np.int64))
+        self._n_windowed += n_windowed
+        self._n_truncated += n_truncated
+        self._counts += counts
+
+    def publish(self) -> SegmentRecord:
+        """Finish the files and give the folder its final name; the manifest commits it later."""
+        if self._documents is None:
+            raise ValueError("a segment needs at least one batch, even an empty one")
+        self._documents.close()
+        self._passages.close()
+        self._vectors.seek(0)
+        self._vectors.write(_npy_header(self._n_passages, self._width))
+        self._vectors.close()
+        self.folder, temporary = self._final, self.folder
+        return SegmentRecord(
+            id=self.id,
+            n_documents=self._n_documents,
+            n_passages=self._n_passages,
+            n_tokens=self._n_tokens,
+            n_windowed=self._n_windowed,
+            n_truncated=self._n_truncated,
+            counts=dict(sorted((k, v) for k, v in self._counts.items() if v)),
+            files=publish_folder(temporary, self._final),
+        )
+
+    def discard(self) -> None:
+        """Drop what was written."""
+        self._vectors.close()
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _passage_table(passages: PassageTable, first_document: int) -> pa.Table:
+    return pa.table(
+        [
+            pa.array(passages.document + np.int32(first_document), pa.int32()),
+            pa.array(passages.start),
+            pa.array(passages.end),
+            pa.array(passages.n_tokens),
+            pa.array(passages.hashes[:, 0]),
+            pa.array(passages.hashes[:, 1]),
+        ],
+        schema=PASSAGE_SCHEMA,
+    )
+
+
+def _npy_header(n_rows: int, width: int) -> bytes:
+    """The header of a version 1.0 .npy file, padded to NPY_HEADER_BYTES (NumPy's NEP 1)."""
+    values = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({n_rows}, {width}), }}"
+    body = values.encode("latin1").ljust(NPY_HEADER_BYTES - 11) + b"\n"
+    return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body
+
+
+def open_vectors(layout: Layout, segment: SegmentRecord, width: int) -> HalfRows:
+    """A segment's vectors, memory-mapped, float16, shape (n_passages, width).
+
+    Raises:
+        IndexFormatError: the file is not what the manifest says.
+    """
+    path = layout.segment(segment.id) / VECTORS_FILE
+    try:
+        if segment.n_passages == 0:
+            return np.empty((0, width), dtype=np.float16)
+        rows: HalfRows = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError) as error:
+        raise IndexFormatError(f"{path} is damaged: {error}.", "Build the index again.") from error
+    if rows.shape != (segment.n_passages, width) or rows.dtype != np.float16:
+        raise IndexFormatError(
+            f"{path} holds {rows.dtype} {rows.shape}, and float16 "
+            f"{(segment.n_passages, width)} was written.",
+            "Build the index again.",
+        )
+    return rows
+
+
+def read_rows(folder: Path, rows: Sequence[int], width: int) -> HalfRows:
+    """Some vectors of a segment that may still be growing, shape (len(rows), width)."""
+    found = np.empty((len(rows), width), dtype="<f2")
+    handle = os.open(folder / VECTORS_FILE, os.O_RDONLY)
+    try:
+        for target, row in zip(found, rows, strict=True):
+            at = NPY_HEADER_BYTES + int(row) * width * 2
+            target[:] = np.frombuffer(os.pread(handle, width * 2, at), dtype="<f2")
+    finally:
+        os.close(handle)
+    return found
