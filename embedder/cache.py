@@ -1,12 +1,13 @@
-"""Where exported networks are kept between runs, and how a folder gets there at once or not at all."""
+"""Where exported networks are kept between runs; a folder gets there whole or not at all."""
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from embedder.errors import OutputError
@@ -26,6 +27,20 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "embedder"
 
 
+_scratch: list[Path] = []
+
+
+@contextlib.contextmanager
+def leave_cache_alone() -> Iterator[None]:
+    """What the body would add to the cache goes to a temporary folder instead."""
+    with tempfile.TemporaryDirectory(prefix="embedder-") as folder:
+        _scratch.append(Path(folder))
+        try:
+            yield
+        finally:
+            _scratch.pop()
+
+
 def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
     """The cache's folder `key`, filled by `fill` if it is not there yet.
 
@@ -38,6 +53,10 @@ def cached_folder(key: str, fill: Callable[[Path], None]) -> Path:
     final = cache_folder() / key
     if final.is_dir():
         return final
+    if _scratch:
+        final = _scratch[-1] / key
+        if final.is_dir():
+            return final
     try:
         final.parent.mkdir(parents=True, exist_ok=True)
         made = Path(tempfile.mkdtemp(prefix=f".{final.name}-", dir=final.parent))

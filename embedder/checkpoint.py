@@ -9,7 +9,6 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import json
-import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -278,7 +277,11 @@ def _read_pooling(folder: Path | None) -> Pooling:
     named = values.get("pooling_mode")
     names = [named] if isinstance(named, str) else list(named or [])
     prefix = "pooling_mode_"
-    names += [key.removeprefix(prefix) for key, on in values.items() if key != prefix[:-1] and on is True and key.startswith(prefix)]
+    names += [
+        key.removeprefix(prefix)
+        for key, on in values.items()
+        if key != prefix[:-1] and on is True and key.startswith(prefix)
+    ]
     if len(names) != 1 or names[0] not in POOLING_BY_FIELD_NAME:
         raise ModelError(
             f"{folder / 'config.json'} asks for pooling {' + '.join(names) or 'of no kind'}; "
@@ -316,7 +319,7 @@ def _tokenizer_files(network: Path) -> tuple[Path, ...]:
     found = [network / name for name in TOKENIZER_FILES if (network / name).is_file()]
     if not found:
         raise ModelError(
-            f"The model folder {network} has no tokenizer: neither tokenizer.json nor a vocabulary.",
+            f"The model folder {network} has no tokenizer.json and no vocabulary.",
             "Copy the model's tokenizer.json into it.",
         )
     extra = network / "tokenizer_config.json"
@@ -364,7 +367,7 @@ _digests: dict[tuple[str, int, int], str] = {}
 
 
 def _sha256(path: Path) -> str:
-    status = os.stat(path)
+    status = path.stat()
     key = (str(path), status.st_size, status.st_mtime_ns)
     if key not in _digests:
         with path.open("rb") as file:

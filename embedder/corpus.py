@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Generator, Iterator, Sequence
 from dataclasses import dataclass, field
 
 import pyarrow as pa
@@ -139,9 +139,7 @@ def open_corpus(sources: Sequence[str], request: ColumnRequest | None = None) ->
         raise SourceError(f"{opened[0].file.name} has no rows.", "There is nothing to index.")
     first = opened[0]
     keys = [key for key, _ in first.file.partitions]
-    columns = choose_columns(
-        request or ColumnRequest(), first.schema, keys, where=first.file.name
-    )
+    columns = choose_columns(request or ColumnRequest(), first.schema, keys, where=first.file.name)
     for source in opened:
         check_text_column(source.schema, columns.text, source.file.name)
     return Corpus(opened, columns, _partition_types(opened))
@@ -216,7 +214,9 @@ def shard_digest(shard: Shard, corpus: Corpus) -> str:
                     _digest_chunk(total, file, chunk)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{source.file.name} cannot be read: {_cause(error)}") from error
-    total.update(str([source.schema.field(n).type for n in names if n in source.schema.names]).encode())
+    total.update(
+        str([source.schema.field(n).type for n in names if n in source.schema.names]).encode()
+    )
     return total.hexdigest()
 
 
@@ -234,7 +234,7 @@ def _digest_chunk(total: hashlib._Hash, file: pa.NativeFile, chunk: pq.ColumnChu
         left -= len(block)
 
 
-def read_shards(shards: Sequence[Shard], corpus: Corpus) -> Iterator[Rows]:
+def read_shards(shards: Sequence[Shard], corpus: Corpus) -> Generator[Rows, None, None]:
     """Documents of the shards, in order, a bounded number of bytes at a time.
 
     Every shard yields at least one batch, and its last has `is_last` set.
@@ -364,7 +364,7 @@ def _ids(
         values = [None if v is None else v.decode("utf-8", "replace") for v in _to_bytes(column)]
     missing = sum(not values[i] for i in keep)
     counts.update({NULL_ID: missing} if missing else {})
-    return [values[i] or f"{relative}:{first_row + i}" for i in keep]  # type: ignore[misc]
+    return [values[i] or f"{relative}:{first_row + i}" for i in keep]
 
 
 def _metadata_column(

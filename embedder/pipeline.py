@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -17,7 +17,7 @@ class _End:
     error: BaseException | None
 
 
-def run_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
+def run_ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
     """The items, computed in a thread of their own, at most `depth` ahead of the reader.
 
     An error in the thread is raised where the items are read. When the reader stops early or
@@ -40,7 +40,7 @@ def run_ahead(items: Iterable[Item], depth: int) -> Iterator[Item]:
                 if stopped.is_set():
                     return
             put(_End(None))
-        except BaseException as error:  # handed to the reader, whatever it is
+        except BaseException as error:  # noqa: BLE001 - handed to the reader, whatever it is
             put(_End(error))
         finally:
             close = getattr(iterator, "close", None)

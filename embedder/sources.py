@@ -53,7 +53,8 @@ def _expand(source: str) -> list[SourceFile]:
     if _SCHEME.match(source):
         return _expand_url(source)
     if glob.has_magic(source) and not Path(source).exists():
-        paths = sorted(p for p in glob.glob(source, recursive=True) if not _is_hidden(p))
+        matches = glob.glob(source, recursive=True)  # noqa: PTH207 - Path.glob refuses absolute ones
+        paths = sorted(path for path in matches if not _is_hidden(path))
         if not paths:
             raise SourceError(f"No file matches {source!r}.", "Check the pattern and its quotes.")
         return [file for path in paths for file in _expand_local(path)]
@@ -122,8 +123,7 @@ def _files_under(
             "Name a folder that does, or the files themselves.",
         )
     return [
-        _source_file(filesystem, full, relative, prefix + full, relative)
-        for full, relative in kept
+        _source_file(filesystem, full, relative, prefix + full, relative) for full, relative in kept
     ]
 
 

@@ -108,9 +108,7 @@ def padded_length(n_pieces: int) -> int:
     return -(-n_pieces // LENGTH_STEP) * LENGTH_STEP
 
 
-def plan_batches(
-    lengths: Sequence[int], max_batch_tokens: int
-) -> Iterator[tuple[list[int], int]]:
+def plan_batches(lengths: Sequence[int], max_batch_tokens: int) -> Iterator[tuple[list[int], int]]:
     """Cut texts into batches of one padded length each, within a budget of padded tokens.
 
     Args:
@@ -127,7 +125,9 @@ def plan_batches(
         length = padded_length(lengths[order[start]])
         most = max(1, max_batch_tokens // length)
         end = start
-        while end < len(order) and end - start < most and padded_length(lengths[order[end]]) == length:
+        while (
+            end < len(order) and end - start < most and padded_length(lengths[order[end]]) == length
+        ):
             end += 1
         yield order[start:end], length
         start = end

@@ -20,7 +20,10 @@ UNIT_TOLERANCE = 2e-3
 def normalise(rows: Rows) -> Rows:
     """Scale each row of shape (n, width) to unit length; a zero row stays zero."""
     lengths = np.sqrt(np.einsum("ij,ij->i", rows, rows, dtype=np.float64))[:, None]
-    return np.divide(rows, lengths, out=np.zeros_like(rows), where=lengths > 0, casting="unsafe")
+    scaled: Rows = np.divide(
+        rows, lengths, out=np.zeros_like(rows), where=lengths > 0, casting="unsafe"
+    )
+    return scaled
 
 
 @dataclass(frozen=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -95,7 +96,7 @@ def build_generation(
         id=generation_id,
         structure=structure.name,
         segments=ids,
-        n_vectors=n_vectors,
+        sizes=tuple(segment.n_passages for segment in segments),
         parameters=structure.parameters,
         files=files,
     )
@@ -103,8 +104,6 @@ def build_generation(
 
 @contextlib.contextmanager
 def _fresh_folder(folder: Path) -> Iterator[Path]:
-    import shutil
-
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
     try:
@@ -145,7 +144,14 @@ def _build_flat(structure: Structure, blocks: Iterator[Rows], folder: Path, widt
     index = faiss.index_factory(width, structure.name, faiss.METRIC_INNER_PRODUCT)
     for block in blocks:
         index.add(block)
-    faiss.write_index(index, str(folder / FAISS_FILE))
+    _write(index, folder / FAISS_FILE)
+
+
+def _write(index: faiss.Index, path: Path) -> None:
+    try:
+        faiss.write_index(index, str(path))
+    except RuntimeError as error:  # FAISS's way to say that the disk is full
+        raise OSError(f"{path} cannot be written: {error}") from error
 
 
 def _training_sample(
@@ -178,10 +184,10 @@ def _build_inverted(
         part.add_with_ids(block, np.arange(first, first + len(block)))
         first += len(block)
         parts.append(folder / f"part-{len(parts)}")
-        faiss.write_index(part, str(parts[-1]))
+        _write(part, parts[-1])
     lists = folder / LISTS_FILE
     merge_ondisk(index, [str(part) for part in parts], str(lists))
-    faiss.write_index(index, str(folder / FAISS_FILE))
+    _write(index, folder / FAISS_FILE)
     for part in parts:
         part.unlink()
 

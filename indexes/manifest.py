@@ -47,7 +47,7 @@ class GenerationRecord:
         id: digest of the segments, the structure and its parameters.
         structure: what was built, as FAISS's factory names it.
         segments: ids of the segments it covers, in the order of its vectors.
-        n_vectors: vectors in it.
+        sizes: vectors of each of these segments.
         parameters: how it is searched, as `nprobe`.
         files: its files.
     """
@@ -55,9 +55,14 @@ class GenerationRecord:
     id: str
     structure: str
     segments: tuple[str, ...]
-    n_vectors: int
+    sizes: tuple[int, ...]
     parameters: dict[str, int]
     files: dict[str, FileRecord]
+
+    @property
+    def n_vectors(self) -> int:
+        """Vectors in the structure."""
+        return sum(self.sizes)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,7 +188,13 @@ def _to_json(manifest: Manifest) -> dict[str, Any]:
         "sources": [vars(source) for source in manifest.sources],
         "n_duplicate_ids": manifest.n_duplicate_ids,
         "calibration": manifest.calibration and manifest.calibration.to_json(),
-        "generation": generation and {**vars(generation), "segments": list(generation.segments), "files": _files(generation.files)},
+        "generation": generation
+        and {
+            **vars(generation),
+            "segments": list(generation.segments),
+            "sizes": list(generation.sizes),
+            "files": _files(generation.files),
+        },
         "segments": [{**vars(s), "files": _files(s.files)} for s in manifest.segments],
     }
 
@@ -210,6 +221,7 @@ def _from_json(content: dict[str, Any]) -> Manifest:
             **{
                 **generation,
                 "segments": tuple(generation["segments"]),
+                "sizes": tuple(generation["sizes"]),
                 "files": _read_files(generation["files"]),
             }
         ),

@@ -1,4 +1,4 @@
-"""DuckDB over the segments' Parquet: filters, passages and documents. Read-only, no other access."""
+"""DuckDB over the segments' Parquet: filters, passages, documents. Read-only, nothing else."""
 
 from __future__ import annotations
 
@@ -108,9 +108,7 @@ class MetadataStore:
         allowed[firsts[np.asarray(found["__segment"], dtype=np.int64)] + rows] = True
         return allowed
 
-    def passages(
-        self, wanted: Mapping[int, Sequence[int]]
-    ) -> dict[tuple[int, int], PassageSpan]:
+    def passages(self, wanted: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], PassageSpan]:
         """Passages by (number of the segment, row in it)."""
         columns = 'file_row_number, document, start, "end"'
         found = self._pick(wanted, PASSAGES_FILE, columns, "file_row_number")
@@ -149,6 +147,16 @@ class MetadataStore:
             result[used[index], row] = DocumentRow(document_id, text, metadata)
         return result
 
+    def arrow_schema(self, fields: Sequence[str]) -> Any:
+        """Types of metadata columns, as a pyarrow schema."""
+        names = ", ".join(_identifier(name) for name in fields)
+        sql = f"SELECT {names or 'NULL'} FROM {self._documents()} LIMIT 0"
+        try:
+            schema: Any = self._connection.sql(sql).to_arrow_table().schema
+        except duckdb.Error as error:
+            raise _damaged("the documents", error) from error
+        return schema if names else schema.remove(0)
+
     def count_duplicate_ids(self) -> int:
         """How many documents have an id that another document before them has."""
         if not self._segments:
@@ -176,9 +184,7 @@ class MetadataStore:
             f"The filter {where!r} does not work: {cause}", f"It can use the columns {names}."
         )
 
-    def _documents(
-        self, segments: Sequence[int] | None = None, columns: Sequence[str] = ()
-    ) -> str:
+    def _documents(self, segments: Sequence[int] | None = None, columns: Sequence[str] = ()) -> str:
         """A scan of the documents of some segments (all by default), by number.
 
         A column of `columns` that none of these segments has is null.
@@ -223,9 +229,7 @@ class MetadataStore:
         return found
 
 
-def _open_locked(
-    layout: Layout, segments: Sequence[SegmentRecord]
-) -> duckdb.DuckDBPyConnection:
+def _open_locked(layout: Layout, segments: Sequence[SegmentRecord]) -> duckdb.DuckDBPyConnection:
     """A connection that can read the segments' files and nothing else, and cannot be changed."""
     connection = duckdb.connect(":memory:")
     connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")

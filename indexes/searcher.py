@@ -65,6 +65,10 @@ class Searcher:
         self._first_documents = np.concatenate([[0], np.cumsum(documents)]).astype(np.int64)
         self.metadata = MetadataStore(layout, manifest)
 
+    def warm_up(self) -> None:
+        """Open the FAISS structure and the passages' documents now rather than at a query."""
+        _ = self._faiss, self._document_of
+
     def close(self) -> None:
         """Release what is open."""
         self.metadata.close()
@@ -139,7 +143,7 @@ class Searcher:
         self, queries: Rows, n: int, allowed: npt.NDArray[np.bool_] | None
     ) -> list[Positions]:
         """Candidates from the FAISS structure, with more effort until there are enough."""
-        assert self._faiss is not None  # noqa: S101 - the caller looked
+        assert self._faiss is not None
         covered = self._covered
         live = covered >= 0
         inside = live if allowed is None else live & allowed[np.where(live, covered, 0)]
@@ -237,14 +241,12 @@ class Searcher:
         if record.segments == tuple(numbers):
             return np.arange(record.n_vectors, dtype=np.int64)
         parts = [
-            np.arange(self._firsts[numbers[s]], self._firsts[numbers[s] + 1])
-            for s in record.segments
-            if s in numbers
+            np.arange(size, dtype=np.int64) + self._firsts[numbers[segment]]
+            if segment in numbers
+            else np.full(size, -1, dtype=np.int64)
+            for segment, size in zip(record.segments, record.sizes, strict=True)
         ]
-        if len(parts) < len(record.segments):
-            # Where a removed segment's vectors lie is not known; scan instead.
-            return np.full(record.n_vectors, -1, dtype=np.int64)
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+        return np.concatenate(parts)
 
     @cached_property
     def _uncovered(self) -> Positions:

@@ -109,14 +109,17 @@ def _convert(checkpoint: Checkpoint, spec: EncoderSpec) -> Any:
     mask = torch.ones((2, 16), dtype=torch.long)
     mask[1, 9:] = 0
     shape = openvino.PartialShape([-1, -1])
-    transformers.utils.logging.set_verbosity_error()
+    transformers.utils.logging.set_verbosity_error()  # type: ignore[no-untyped-call]
     try:
         with warnings.catch_warnings(), torch.no_grad():
             warnings.simplefilter("ignore")
             graph = openvino.convert_model(
                 network,
                 example_input=(piece_ids, mask),
-                input=[("piece_ids", shape, openvino.Type.i64), ("attention_mask", shape, openvino.Type.i64)],
+                input=[
+                    ("piece_ids", shape, openvino.Type.i64),
+                    ("attention_mask", shape, openvino.Type.i64),
+                ],
             )
     except Exception as error:  # the converter raises whatever the traced model raises
         cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
@@ -141,7 +144,10 @@ def _quantise(
     base = graph_path(checkpoint, spec.for_queries(Precision.FP32))
     log.info("calibrating %s at int8 on %d texts (once)", checkpoint.name, len(texts))
     tokenizer = Tokenizer(checkpoint)
-    pieces = [ids[: spec.max_tokens] for ids in tokenizer.encode([spec.passage_prompt + text for text in texts])]
+    pieces = [
+        ids[: spec.max_tokens]
+        for ids in tokenizer.encode([spec.passage_prompt + text for text in texts])
+    ]
 
     def feed(index: int) -> dict[str, Any]:
         batch = tokenizer.batch([pieces[index]], padded_length(len(pieces[index])))
@@ -171,5 +177,9 @@ def _quantise(
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
     """Keep the calibrator's own progress bars off stdout, which belongs to results."""
-    with Path(os.devnull).open("w") as sink, contextlib.redirect_stdout(sink), contextlib.redirect_stderr(sink):
+    with (
+        Path(os.devnull).open("w") as sink,
+        contextlib.redirect_stdout(sink),
+        contextlib.redirect_stderr(sink),
+    ):
         yield

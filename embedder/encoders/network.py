@@ -23,7 +23,16 @@ from embedder.specs import EncoderSpec, Pooling
 
 log = logging.getLogger(__name__)
 
-HEADS = ("pooler.", "cls.", "lm_head.", "head.", "classifier.", "mlm.", "discriminator_predictions.", "generator_")
+HEADS = (
+    "pooler.",
+    "cls.",
+    "lm_head.",
+    "head.",
+    "classifier.",
+    "mlm.",
+    "discriminator_predictions.",
+    "generator_",
+)
 """Weights that an encoder does not use: heads of pre-training and of tasks."""
 
 ACTIVATIONS: dict[str, type[nn.Module]] = {

@@ -56,8 +56,6 @@ class OpenVINOEncoder:
         return normalise(np.asarray(output, dtype=np.float32))
 
 
-
-
 def open_openvino(
     checkpoint: Checkpoint,
     spec: EncoderSpec,

@@ -47,7 +47,9 @@ def check_parity(precision: Precision, found: float, *, engine: str, model: str)
     floor = LEAST_COSINE[precision]
     if not found >= floor:  # so that NaN fails too
         better = "bf16 or fp32" if precision is Precision.INT8 else "fp32"
-        hint = "Use --engine torch." if precision is Precision.FP32 else f"Use --precision {better}."
+        hint = (
+            "Use --engine torch." if precision is Precision.FP32 else f"Use --precision {better}."
+        )
         raise EngineError(
             f"{engine} at {precision} is too far from torch at fp32 for the model {model}: "
             f"the least cosine over the sample is {found:.4f}, and at least {floor} is wanted.",

@@ -1,0 +1,29 @@
+"""Where text, vectors and indexes meet: batch jobs, the query engine and the command line.
+
+from jobs import BuildOptions, build_index, open_index
+
+build_index(BuildOptions(sources=("corpus.parquet",), out="news.index"))
+with open_index("news.index") as index:
+    for hit in index.search("river bank", k=5):
+        print(hit.score, hit.id, hit.passage)
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from jobs.build import BuildOptions, BuildSummary, build_index
+    from jobs.query import Hit, Index, open_index
+
+__all__ = ["BuildOptions", "BuildSummary", "Hit", "Index", "build_index", "open_index"]
+
+_BUILD = ("BuildOptions", "BuildSummary", "build_index")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import importlib
+
+    return getattr(importlib.import_module("jobs.build" if name in _BUILD else "jobs.query"), name)

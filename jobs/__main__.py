@@ -1,0 +1,6 @@
+"""`python -m jobs` is `embedder`."""
+
+from jobs.cli import main
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,627 @@
+"""`embedder index`: bring an index up to date with its sources.
+
+Running it again is how one resumes, updates and repairs: it compares the sources with the
+manifest and does what is missing. A segment's id is a digest of what is in it, so nothing is
+done twice, and a run that was killed and resumed ends byte-identical to one that was not.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import shutil
+import threading
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from embedder.checkpoint import Checkpoint, open_checkpoint
+from embedder.columns import ColumnRequest
+from embedder.corpus import Corpus, Shard, open_corpus, read_shards, shard_digest
+from embedder.encoders import EncoderOptions, TextEncoder, open_encoder
+from embedder.errors import (
+    EmbedderError,
+    IndexMismatchError,
+    IndexNotFoundError,
+    OutputError,
+    RequestError,
+    SourceError,
+)
+from embedder.pipeline import run_ahead
+from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Precision
+from embedder.vectors import HalfRows
+from indexes.durable import TEMPORARY_PREFIX, FileRecord, record_file, replace_file
+from indexes.faiss_index import EXACT_LIMIT, build_generation
+from indexes.known_texts import KnownTexts, place, unpack
+from indexes.layout import INDEX_ENDING, Layout
+from indexes.lock import hold_lock
+from indexes.manifest import (
+    Manifest,
+    SegmentRecord,
+    SourceRecord,
+    check_index_files,
+    read_manifest,
+    write_manifest,
+)
+from indexes.metadata import MetadataStore
+from indexes.segments import SegmentWriter, read_rows, segment_id
+from jobs.progress import Progress
+from jobs.stream import CutRows, EncodedWindow, cut_rows, encode_windows, gather_windows
+
+COMMIT_SECONDS = 1.0
+"""Least time between two commits, so that many small shards do not mean many manifests."""
+
+CALIBRATION_TEXTS = 250
+CALIBRATION_GROUPS = 25
+QUEUE_BATCHES = 8
+QUEUE_WINDOWS = 2
+SEED = 1729
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildOptions:
+    """What to index, where to, and how. None means: as the index was built, else the default.
+
+    Args:
+        sources: files, folders, globs and URLs.
+        out: the index folder; default `<stem>.index` in the working folder.
+        columns: columns that the user named.
+        encoder: how to encode; its `max_tokens` is the window.
+        overflow: what happens to a document longer than the window; default `window`.
+        stride: tokens from one window's start to the next; default 7/8 of the window.
+        limit: index only so many rows.
+        exact_limit: most passages for which the FAISS structure is exact.
+    """
+
+    sources: tuple[str, ...]
+    out: str | Path | None = None
+    columns: ColumnRequest = field(default_factory=ColumnRequest)
+    encoder: EncoderOptions = field(default_factory=EncoderOptions)
+    overflow: Overflow | None = None
+    stride: int | None = None
+    limit: int | None = None
+    exact_limit: int = EXACT_LIMIT
+
+
+@dataclass(frozen=True, kw_only=True)
+class BuildSummary:
+    """What a build did and what the index holds now.
+
+    Args:
+        index: the index folder.
+        n_documents: documents in the index.
+        n_passages: passages in the index.
+        n_added: documents added by this run.
+        n_removed: documents removed because the sources no longer hold them.
+        n_encoded: passages that went through the encoder in this run.
+        n_reused: passages whose text had a vector already.
+        n_tokens: tokens encoded in this run.
+        padding_share: share of the encoded positions that was padding.
+        seconds: time of the run.
+        counts: rows left out or defective, by reason, in the whole index.
+        n_windowed: documents that became several passages.
+        n_truncated: documents whose end was cut off.
+        n_duplicate_ids: documents whose id an earlier document has.
+        engine: what computed the vectors.
+        structure: the FAISS structure.
+    """
+
+    index: str
+    n_documents: int
+    n_passages: int
+    n_added: int
+    n_removed: int
+    n_encoded: int
+    n_reused: int
+    n_tokens: int
+    padding_share: float
+    seconds: float
+    counts: dict[str, int]
+    n_windowed: int
+    n_truncated: int
+    n_duplicate_ids: int
+    engine: str
+    structure: str
+
+    @property
+    def is_up_to_date(self) -> bool:
+        """Whether there was nothing to do."""
+        return not (self.n_added or self.n_removed or self.n_encoded)
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary."""
+        return {**asdict(self), "up_to_date": self.is_up_to_date}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A build that has been checked and is ready to run.
+
+    Args:
+        layout: where the index lies or will lie.
+        corpus: the sources.
+        shards: what is to be indexed, in order.
+        encoder: the encoder, running.
+        chunking: how documents become passages.
+        calibration: the texts that calibrated int8.
+        before: the committed state, None for a new index.
+    """
+
+    layout: Layout
+    corpus: Corpus
+    shards: list[Shard]
+    encoder: TextEncoder
+    chunking: ChunkSpec
+    calibration: list[str]
+    before: Manifest | None
+
+
+def build_index(options: BuildOptions, progress: Progress | None = None) -> BuildSummary:
+    """Build an index, resume one, or bring one up to date.
+
+    Args:
+        options: what, where and how.
+        progress: told of what happens; silent by default.
+
+    Raises:
+        EmbedderError: see the subclasses. Whatever was committed before stays as it is.
+    """
+    progress = progress or Progress()
+    started = time.monotonic()
+    progress.start_stage("opening")
+    plan = plan_build(options)
+    is_new = not plan.layout.root.exists()
+    try:
+        plan.layout.root.mkdir(parents=True, exist_ok=True)
+        with hold_lock(plan.layout.lock):
+            return _Build(plan, options, progress, started).run()
+    except OSError as error:
+        raise OutputError(
+            f"{plan.layout.root} cannot be written: {error.strerror or error}.",
+            "Make room or choose another --out, and run the same command again: what was "
+            "committed is kept.",
+        ) from error
+    finally:
+        if is_new and not plan.layout.manifest.exists():
+            shutil.rmtree(plan.layout.root, ignore_errors=True)
+
+
+def plan_build(options: BuildOptions) -> Plan:
+    """Check everything that can be checked before anything is written."""
+    corpus = open_corpus(options.sources, _columns_before(options))
+    layout = Layout(Path(options.out) if options.out else default_out(options.sources))
+    before = _read_before(layout)
+    if options.limit is not None and options.limit < 1:
+        raise RequestError(f"--limit {options.limit} leaves nothing to index.", "Give at least 1.")
+    shards = corpus.shards(options.limit)
+    checkpoint, encoder_options = _encoder_options(options, before)
+    calibration = _Calibration(layout, before, corpus, shards)
+    encoder = open_encoder(encoder_options, checkpoint=checkpoint, calibration=calibration)
+    spec = encoder.encoder.spec
+    chunking = _chunking(options, before, spec)
+    if before is not None:
+        _check_same(before, spec, chunking, corpus, layout)
+    elif not _has_document(corpus, shards):
+        raise SourceError(
+            f"The column {corpus.columns.text!r} of {corpus.sources[0].file.name} holds no text: "
+            "every value is null or blank.",
+            "Name another column with --text.",
+        )
+    return Plan(layout, corpus, shards, encoder, chunking, calibration.texts, before)
+
+
+def default_out(sources: Sequence[str]) -> Path:
+    """`<stem>.index` in the working folder, after the first source."""
+    name = sources[0].rstrip("/").rpartition("/")[2]
+    stem = Path(name).stem.strip("*?[]{}._- ") or "corpus"
+    return Path(f"{stem}{INDEX_ENDING}")
+
+
+def _columns_before(options: BuildOptions) -> ColumnRequest:
+    """The columns asked for; where nothing was, those of the index that is there."""
+    layout = Layout(Path(options.out) if options.out else default_out(options.sources))
+    before = _read_before(layout)
+    if before is None:
+        return options.columns
+    asked = options.columns
+    return ColumnRequest(
+        text=before.text if asked.text is None else asked.text,
+        id=before.id if asked.id is None else asked.id,
+        metadata=before.metadata if asked.metadata is None else asked.metadata,
+    )
+
+
+def _read_before(layout: Layout) -> Manifest | None:
+    """The committed state, None where an index can be made.
+
+    Raises:
+        OutputError: the folder holds something else.
+    """
+    if layout.root.exists() and not layout.root.is_dir():
+        raise OutputError(
+            f"{layout.root} is a file, and a folder is wanted.", "Choose another --out."
+        )
+    try:
+        return read_manifest(layout)
+    except IndexNotFoundError:
+        own = {layout.lock.name, layout.segments.name, layout.calibration.name}
+        entries = list(layout.root.iterdir()) if layout.root.exists() else []
+        foreign = [
+            p.name for p in entries if p.name not in own and not p.name.startswith(TEMPORARY_PREFIX)
+        ]
+        if foreign:
+            raise OutputError(
+                f"{layout.root} holds something else than an index ({sorted(foreign)[0]}).",
+                "Choose another --out, or an empty folder.",
+            ) from None
+        return None
+
+
+def _encoder_options(
+    options: BuildOptions, before: Manifest | None
+) -> tuple[Checkpoint, EncoderOptions]:
+    """The model and how to run it: as asked, and as the index was built where nothing was."""
+    asked = options.encoder
+    if before is None:
+        return open_checkpoint(asked.model), asked
+    spec, default = before.encoder, EncoderOptions()
+    merged = replace(
+        asked,
+        model=asked.model if asked.model != default.model else spec.model,
+        precision=asked.precision or spec.precision,
+        pooling=asked.pooling or spec.pooling,
+        layers=asked.layers if asked.layers != default.layers else spec.layers,
+        max_tokens=asked.max_tokens or spec.max_tokens,
+        query_prompt=spec.query_prompt if asked.query_prompt is None else asked.query_prompt,
+        passage_prompt=spec.passage_prompt
+        if asked.passage_prompt is None
+        else asked.passage_prompt,
+    )
+    return open_checkpoint(merged.model), merged
+
+
+def _chunking(options: BuildOptions, before: Manifest | None, spec: EncoderSpec) -> ChunkSpec:
+    window = spec.max_tokens
+    old = before.chunking if before else None
+    stride = options.stride or (
+        old.stride if old and old.window == window else window - window // 8
+    )
+    if not 1 <= stride <= window:
+        raise RequestError(
+            f"A stride of {stride} tokens does not fit a window of {window}.",
+            f"Give --stride a number from 1 to {window}.",
+        )
+    overflow = options.overflow or (old.overflow if old else Overflow.WINDOW)
+    return ChunkSpec(overflow=overflow, window=window, stride=stride)
+
+
+def _check_same(
+    before: Manifest, spec: EncoderSpec, chunking: ChunkSpec, corpus: Corpus, layout: Layout
+) -> None:
+    """Raise IndexMismatchError unless the index was built with these settings."""
+    columns = corpus.columns
+    pairs = [
+        *_differences(before.encoder.to_json(), spec.to_json(), skip=("model",)),
+        *_differences(before.chunking.to_json(), chunking.to_json()),
+        *_differences(
+            {"text": before.text, "id": before.id, "metadata": list(before.metadata)},
+            {"text": columns.text, "id": columns.id, "metadata": list(columns.metadata)},
+        ),
+    ]
+    if pairs:
+        name, old, new = pairs[0]
+        raise IndexMismatchError(
+            f"{layout.root} was built with {name} {old!r}, and now it would be {new!r}.",
+            "Leave the option out to keep the index as it was built, choose another --out, or "
+            f"remove {layout.root} to build it anew.",
+        )
+
+
+def _differences(
+    old: dict[str, Any], new: dict[str, Any], skip: Sequence[str] = ()
+) -> Iterator[tuple[str, Any, Any]]:
+    return ((k, old[k], new[k]) for k in old if k not in skip and old[k] != new[k])
+
+
+def _has_document(corpus: Corpus, shards: Sequence[Shard]) -> bool:
+    with closing(read_shards(shards, corpus)) as batches:
+        return any(rows.ids for rows in batches)
+
+
+class _Calibration:
+    """The corpus's own texts for int8: those of the index, else a sample over all shards."""
+
+    def __init__(
+        self, layout: Layout, before: Manifest | None, corpus: Corpus, shards: Sequence[Shard]
+    ) -> None:
+        self._layout, self._before = layout, before
+        self._corpus, self._shards = corpus, shards
+        self.texts: list[str] = []
+
+    def __call__(self) -> Sequence[str]:
+        if self._before is not None and self._before.calibration is not None:
+            self.texts = json.loads(self._layout.calibration.read_text("utf-8"))
+        else:
+            self.texts = sample_texts(self._corpus, self._shards, CALIBRATION_TEXTS)
+        return self.texts
+
+
+def sample_texts(corpus: Corpus, shards: Sequence[Shard], n_texts: int) -> list[str]:
+    """Texts drawn from shards spread over the corpus, the same on every call."""
+    chance = random.Random(SEED)
+    chosen = sorted(chance.sample(range(len(shards)), min(len(shards), CALIBRATION_GROUPS)))
+    share = -(-n_texts // len(chosen))
+    texts: list[str] = []
+    for number in chosen:
+        with closing(read_shards([shards[number]], corpus)) as batches:
+            # A whole batch to draw from; reading all of a huge row group would take too long.
+            first = next(batches).texts
+        texts += chance.sample(first, min(len(first), share))
+    return texts[:n_texts]
+
+
+class _Build:
+    """One run of a planned build, under the lock."""
+
+    def __init__(
+        self, plan: Plan, options: BuildOptions, progress: Progress, started: float
+    ) -> None:
+        self._plan, self._options = plan, options
+        self._progress, self._started = progress, started
+        self._layout = plan.layout
+        self._width = plan.encoder.encoder.spec.width
+        self._n_encoded = self._n_reused = 0
+        self._folders: dict[int, Path] = {}
+
+    def run(self) -> BuildSummary:
+        """Encode what is missing, build the FAISS structure, commit, drop what is unused."""
+        self._clean_temporary()
+        manifest = self._first_manifest()
+        ids = self._segment_ids()
+        done = {segment.id: segment for segment in manifest.segments}
+        missing = [i for i, segment in enumerate(ids) if segment not in done]
+        n_before = manifest.n_documents
+        added = self._encode_missing(manifest, missing, ids)
+        done |= {segment.id: segment for segment in added}
+        final = self._finish(replace(manifest, segments=tuple(done[i] for i in ids)))
+        n_added = sum(segment.n_documents for segment in added)
+        return self._summary(final, n_added, n_before + n_added - final.n_documents)
+
+    def _clean_temporary(self) -> None:
+        for folder in (self._layout.root, self._layout.segments, self._layout.ann):
+            for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    def _first_manifest(self) -> Manifest:
+        """The committed state, or that of an empty index, which is committed first."""
+        plan, columns = self._plan, self._plan.corpus.columns
+        before = _read_before(self._layout)
+        if before is not None:
+            if (
+                plan.before is None
+                or before.encoder.fingerprint != plan.encoder.encoder.spec.fingerprint
+            ):
+                raise IndexMismatchError(
+                    f"{self._layout.root} was changed by another process.",
+                    "Run the same command again.",
+                )
+            return self._without_damaged(before)
+        self._layout.segments.mkdir(exist_ok=True)
+        manifest = Manifest(
+            encoder=plan.encoder.encoder.spec,
+            engine=plan.encoder.encoder.description,
+            text=columns.text,
+            id=columns.id,
+            metadata=columns.metadata,
+            chunking=plan.chunking,
+            calibration=self._write_calibration(),
+        )
+        write_manifest(self._layout, manifest)
+        return manifest
+
+    def _write_calibration(self) -> FileRecord | None:
+        if self._plan.encoder.encoder.spec.precision is not Precision.INT8:
+            return None
+        content = json.dumps(self._plan.calibration, ensure_ascii=False)
+        replace_file(self._layout.calibration, content.encode())
+        return record_file(self._layout.calibration)
+
+    def _without_damaged(self, manifest: Manifest) -> Manifest:
+        """The state without segments and structures whose files are gone or of another size."""
+
+        def is_whole(**parts: Any) -> bool:
+            empty: dict[str, Any] = {"segments": (), "generation": None, "calibration": None}
+            try:
+                check_index_files(self._layout, replace(manifest, **{**empty, **parts}))
+            except EmbedderError:
+                return False
+            return True
+
+        kept = tuple(s for s in manifest.segments if is_whole(segments=(s,)))
+        generation = manifest.generation if is_whole(generation=manifest.generation) else None
+        return replace(manifest, segments=kept, generation=generation)
+
+    def _segment_ids(self) -> list[str]:
+        """Id of each shard's segment; equal shards of one corpus get ids of their own."""
+        plan, spec = self._plan, self._plan.encoder.encoder.spec
+        seen: Counter[str] = Counter()
+        ids = []
+        for shard in plan.shards:
+            digest = shard_digest(shard, plan.corpus)
+            ids.append(segment_id(digest, plan.chunking, spec, seen[digest]))
+            seen[digest] += 1
+        return ids
+
+    def _encode_missing(
+        self, manifest: Manifest, missing: Sequence[int], ids: Sequence[str]
+    ) -> list[SegmentRecord]:
+        """Stream the missing shards through the encoder into segments, committing as they end."""
+        if not missing:
+            return []
+        plan, stop = self._plan, threading.Event()
+        shards = [plan.shards[i] for i in missing]
+        known, n_known = self._known_texts(manifest)
+        self._progress.start_stage("encoding", sum(shard.n_rows for shard in shards))
+        rows = run_ahead(read_shards(shards, plan.corpus), QUEUE_BATCHES)
+        cuts = run_ahead(cut_rows(rows, plan.encoder, plan.chunking), QUEUE_BATCHES)
+        windows = encode_windows(
+            gather_windows(cuts),
+            plan.encoder,
+            known,
+            first_segment=n_known,
+            progress=self._progress,
+            stop=stop,
+        )
+        encoded = run_ahead(windows, QUEUE_WINDOWS)
+        try:
+            names = [ids[i] for i in missing]
+            return self._write(encoded, manifest, names, n_known)
+        finally:
+            stop.set()
+            encoded.close()
+
+    def _known_texts(self, manifest: Manifest) -> tuple[KnownTexts, int]:
+        """Texts that the committed segments have vectors for."""
+        known = KnownTexts()
+        store = MetadataStore(self._layout, manifest)
+        for number, segment in enumerate(manifest.segments):
+            self._folders[number] = self._layout.segment(segment.id)
+            hashes = store.passage_hashes(segment)
+            unknown = known.find(hashes) < 0
+            rows = np.flatnonzero(unknown)
+            _, first = np.unique(hashes[rows], axis=0, return_index=True)
+            places = np.array([place(number, int(r)) for r in rows[first]], dtype=np.int64)
+            known.add(hashes[rows[first]], places)
+        store.close()
+        return known, len(manifest.segments)
+
+    def _write(
+        self,
+        windows: Iterator[EncodedWindow],
+        manifest: Manifest,
+        names: Sequence[str],
+        n_known: int,
+    ) -> list[SegmentRecord]:
+        added: list[SegmentRecord] = []
+        writer: SegmentWriter | None = None
+        committed_at, n_committed = time.monotonic(), 0
+        try:
+            for window in windows:
+                vectors = self._half_rows(window)
+                first = 0
+                for cut in window.cuts:
+                    if writer is None:
+                        writer = SegmentWriter(self._layout, names[cut.rows.shard], self._width)
+                        self._folders[n_known + cut.rows.shard] = writer.folder
+                    _write_cut(writer, cut, vectors[first : first + len(cut.pieces)])
+                    first += len(cut.pieces)
+                    self._progress.count_documents(cut.rows.n_rows)
+                    if cut.rows.is_last:
+                        added.append(writer.publish())
+                        self._folders[n_known + cut.rows.shard] = writer.folder
+                        writer = None
+                if len(added) > n_committed and time.monotonic() - committed_at > COMMIT_SECONDS:
+                    self._commit(manifest, added)
+                    committed_at, n_committed = time.monotonic(), len(added)
+        except BaseException:
+            if writer is not None:
+                writer.discard()
+            if len(added) > n_committed:
+                self._commit(manifest, added)
+            raise
+        return added
+
+    def _commit(self, manifest: Manifest, added: Sequence[SegmentRecord]) -> None:
+        write_manifest(self._layout, replace(manifest, segments=(*manifest.segments, *added)))
+
+    def _half_rows(self, window: EncodedWindow) -> HalfRows:
+        """Vectors of a window's passages: the new ones, and those that lie in segments already."""
+        places, vectors = window.places, window.vectors
+        half = np.empty((len(places), self._width), dtype=np.float16)
+        half[vectors.ids] = vectors.rows.astype(np.float16)
+        is_known = places >= 0
+        segments, rows = unpack(places)
+        for number in np.unique(segments[is_known]):
+            chosen = np.flatnonzero(is_known & (segments == number))
+            half[chosen] = read_rows(self._folders[int(number)], rows[chosen].tolist(), self._width)
+        half[~is_known] = half[window.copies[~is_known]]
+        self._n_encoded += len(vectors)
+        self._n_reused += len(places) - len(vectors)
+        return half
+
+    def _finish(self, manifest: Manifest) -> Manifest:
+        """Build the FAISS structure if it is not there, commit the final state, drop the rest."""
+        self._progress.start_stage("building the FAISS structure")
+        if manifest.n_documents == 0:
+            raise SourceError("The sources hold no text any more.", "The index is kept as it was.")
+        committed = read_manifest(self._layout)
+        names = tuple(segment.id for segment in manifest.segments)
+        generation = manifest.generation
+        if generation is None or generation.segments != names:
+            segments = manifest.segments
+            generation = build_generation(
+                self._layout, segments, self._width, exact_limit=self._options.exact_limit
+            )
+        store = MetadataStore(self._layout, manifest)
+        final = replace(
+            manifest,
+            generation=generation,
+            sources=tuple(
+                SourceRecord(name=s.file.name, n_rows=s.metadata.num_rows, size=s.stamp[0])
+                for s in self._plan.corpus.sources
+            ),
+            n_duplicate_ids=store.count_duplicate_ids(),
+        )
+        store.close()
+        if final != committed:
+            write_manifest(self._layout, final)
+        self._drop_unused(final)
+        return final
+
+    def _drop_unused(self, manifest: Manifest) -> None:
+        used = {segment.id for segment in manifest.segments}
+        used |= {manifest.generation.id} if manifest.generation else set()
+        for folder in (self._layout.segments, self._layout.ann):
+            for path in folder.iterdir():
+                if path.name not in used:
+                    shutil.rmtree(path)
+
+    def _summary(self, manifest: Manifest, n_added: int, n_removed: int) -> BuildSummary:
+        progress = self._progress
+        return BuildSummary(
+            index=str(self._layout.root),
+            n_documents=manifest.n_documents,
+            n_passages=manifest.n_passages,
+            n_added=n_added,
+            n_removed=n_removed,
+            n_encoded=self._n_encoded,
+            n_reused=self._n_reused,
+            n_tokens=progress.n_tokens,
+            padding_share=progress.padding_share,
+            seconds=time.monotonic() - self._started,
+            counts=manifest.counts(),
+            n_windowed=sum(segment.n_windowed for segment in manifest.segments),
+            n_truncated=sum(segment.n_truncated for segment in manifest.segments),
+            n_duplicate_ids=manifest.n_duplicate_ids,
+            engine=self._plan.encoder.encoder.description,
+            structure=manifest.generation.structure if manifest.generation else "",
+        )
+
+
+def _write_cut(writer: SegmentWriter, cut: CutRows, vectors: HalfRows) -> None:
+    writer.write(
+        ids=cut.rows.ids,
+        texts=cut.rows.texts,
+        metadata=cut.rows.metadata,
+        passages=cut.table,
+        vectors=vectors,
+        n_windowed=cut.n_windowed,
+        n_truncated=cut.n_truncated,
+        counts=cut.rows.counts,
+    )

@@ -1,0 +1,82 @@
+"""The command line. Heavy imports happen inside the commands, so `--help` is instant."""
+
+from __future__ import annotations
+
+import io
+import logging
+import os
+import sys
+from collections.abc import Sequence
+
+import click
+
+from jobs.cli.index import index_command
+from jobs.cli.info import info_command
+from jobs.cli.search import search_command
+
+INTERRUPTED = 130
+
+
+@click.group(
+    context_settings={
+        "auto_envvar_prefix": "EMBEDDER",
+        "help_option_names": ["-h", "--help"],
+        "max_content_width": 100,
+        "show_default": True,
+    }
+)
+@click.version_option(package_name="embedder")
+@click.option("--traceback", is_flag=True, help="Show where an error came from.")
+def cli(traceback: bool) -> None:
+    """Search Parquet text by meaning: a BERT encoder, a FAISS index, no network.
+
+    \b
+    embedder index corpus.parquet
+    embedder search "bank"
+
+    Every option can be set in the environment too, as EMBEDDER_<COMMAND>_<OPTION>.
+    """
+
+
+cli.add_command(index_command)
+cli.add_command(search_command)
+cli.add_command(info_command)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the command line and exit: 0 done, 1 failed, 2 usage, 130 interrupted."""
+    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(encoding="utf-8")  # texts are, whatever the locale says
+    logging.basicConfig(stream=sys.stderr, format="%(message)s", level=logging.WARNING)
+    for package in ("embedder", "indexes", "jobs"):
+        logging.getLogger(package).setLevel(logging.INFO)
+    sys.exit(_run(arguments))
+
+
+def _run(arguments: list[str]) -> int:
+    from embedder.errors import EmbedderError
+
+    try:
+        cli.main(args=arguments, prog_name="embedder", standalone_mode=False)
+    except click.exceptions.Exit as error:
+        return error.exit_code
+    except click.ClickException as error:
+        error.show()
+        return error.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo(
+            "Interrupted. What was committed is kept; run the same command to go on.", err=True
+        )
+        return INTERRUPTED
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; the rest is of no use to anybody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except EmbedderError as error:
+        if "--traceback" in arguments:
+            raise
+        click.echo(f"Error: {error}", err=True)
+        return error.exit_code
+    return 0

@@ -1,0 +1,177 @@
+"""`embedder index`."""
+
+from __future__ import annotations
+
+import json
+import logging
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from jobs.build import BuildOptions, BuildSummary
+    from jobs.estimate import Estimate
+
+
+@click.command("index")
+@click.argument("sources", nargs=-1, required=True, metavar="SOURCES...")
+@click.option("--out", metavar="FOLDER", help="The index.  [default: <stem>.index]")
+@click.option("--text", metavar="COLUMN", help="Column that holds the text.")
+@click.option("--id", "id_column", metavar="COLUMN", help="Column that identifies a document.")
+@click.option(
+    "--metadata",
+    metavar="COLUMNS",
+    help="Columns to keep for filters and results, separated by commas; '' for none."
+    "  [default: all others]",
+)
+@click.option(
+    "--model", default="default", help="A model folder, a name on the hub, or the bundled default."
+)
+@click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto")
+@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps.  [default: the best]")
+@click.option(
+    "--pooling",
+    type=click.Choice(["mean", "cls", "max", "weighted"]),
+    help="How token states become one vector.  [default: as the model folder says]",
+)
+@click.option("--layers", type=click.IntRange(1), default=1, help="Average so many last layers.")
+@click.option("--query-prompt", help="Text before each query.  [default: the model's]")
+@click.option("--passage-prompt", help="Text before each passage.  [default: the model's]")
+@click.option(
+    "--overflow",
+    type=click.Choice(["window", "truncate", "error"]),
+    help="What to do with a document longer than the window.  [default: window]",
+)
+@click.option("--window", type=click.IntRange(4), help="Window in tokens.  [default: the model's]")
+@click.option(
+    "--stride",
+    type=click.IntRange(1),
+    help="Tokens from window to window.  [default: 7/8 of the window]",
+)
+@click.option("--limit", type=click.IntRange(1), help="Index only the first so many rows.")
+@click.option(
+    "--max-batch-tokens",
+    type=click.IntRange(1),
+    default=4096,
+    help="Padded tokens of one forward pass.",
+)
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@click.option("--dry-run", is_flag=True, help="Say what would be done and cost; write nothing.")
+@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
+def index_command(**options: Any) -> None:
+    """Embed the text of Parquet SOURCES into an index, or bring it up to date.
+
+    SOURCES are files, folders, globs, hive-partitioned folders or URLs. Run the same command
+    again to resume after an interruption or to follow changed sources: what is done already is
+    not done again, and what the sources no longer hold is removed.
+    """
+    from jobs.progress import show_progress
+
+    dry_run, form, quiet = options["dry_run"], options["form"], options["quiet"]
+    if quiet:
+        logging.getLogger().setLevel(logging.ERROR)
+        for package in ("embedder", "indexes", "jobs"):
+            logging.getLogger(package).setLevel(logging.ERROR)
+    asked = _build_options(options)
+    if dry_run:
+        from jobs.estimate import estimate_build
+
+        estimate = estimate_build(asked)
+        _print(estimate.to_json(), form, _estimate_lines(estimate))
+        return
+    from jobs.build import build_index
+
+    with show_progress(quiet=quiet) as progress:
+        summary = build_index(asked, progress)
+    if form == "json":
+        _print(summary.to_json(), form, [])
+    elif not quiet:
+        for line in _summary_lines(summary):
+            click.echo(line, err=True)
+
+
+def _build_options(options: dict[str, Any]) -> BuildOptions:
+    from embedder.columns import ColumnRequest
+    from embedder.encoders import EncoderOptions
+    from embedder.specs import Engine, Overflow, Pooling, Precision
+    from jobs.build import BuildOptions
+
+    metadata = options["metadata"]
+    names = None if metadata is None else tuple(n.strip() for n in metadata.split(",") if n.strip())
+    engine, precision = options["engine"], options["precision"]
+    return BuildOptions(
+        sources=options["sources"],
+        out=options["out"],
+        columns=ColumnRequest(text=options["text"], id=options["id_column"], metadata=names),
+        encoder=EncoderOptions(
+            model=options["model"],
+            engine=None if engine == "auto" else Engine(engine),
+            precision=None if precision == "auto" else Precision(precision),
+            device=options["device"],
+            threads=options["threads"],
+            pooling=Pooling(options["pooling"]) if options["pooling"] else None,
+            layers=options["layers"],
+            max_tokens=options["window"],
+            query_prompt=options["query_prompt"],
+            passage_prompt=options["passage_prompt"],
+            max_batch_tokens=options["max_batch_tokens"],
+        ),
+        overflow=Overflow(options["overflow"]) if options["overflow"] else None,
+        stride=options["stride"],
+        limit=options["limit"],
+    )
+
+
+def _print(values: dict[str, Any], form: str, lines: list[str]) -> None:
+    if form == "json":
+        click.echo(json.dumps(values, indent=1, ensure_ascii=False))
+    else:
+        for line in lines:
+            click.echo(line)
+
+
+def _summary_lines(summary: BuildSummary) -> list[str]:
+    from jobs.cli.words import number_lines, plural
+
+    index = f"{summary.index}: {plural(summary.n_documents, 'document')}"
+    if summary.n_passages != summary.n_documents:
+        index += f" in {plural(summary.n_passages, 'passage')}"
+    index += f", {summary.structure}"
+    if summary.is_up_to_date:
+        return [f"{index}. Up to date; nothing to do."]
+    seconds = max(summary.seconds, 1e-9)
+    lines = [
+        index,
+        f"  added {plural(summary.n_added, 'document')}"
+        + (f", removed {summary.n_removed:,}" if summary.n_removed else "")
+        + f" in {summary.seconds:.1f} s ({summary.n_added / seconds:,.0f} documents/s, "
+        f"{summary.n_tokens / seconds:,.0f} tokens/s, {summary.padding_share:.0%} padding)",
+        f"  encoder: {summary.engine}",
+    ]
+    if summary.n_reused:
+        lines.append(f"  {plural(summary.n_reused, 'passage')} had a text with a vector already")
+    counts = dict(summary.counts)
+    counts |= {"duplicate id": summary.n_duplicate_ids}
+    counts |= {"cut into several passages": summary.n_windowed, "truncated": summary.n_truncated}
+    return lines + number_lines(counts)
+
+
+def _estimate_lines(estimate: Estimate) -> list[str]:
+    from jobs.cli.words import bytes_text, clock
+
+    identity = estimate.id or "made from file and row"
+    return [
+        f"{estimate.index} would hold {estimate.n_documents:,} documents in about "
+        f"{estimate.n_passages:,} passages, {estimate.n_tokens:,} tokens",
+        f"  columns: text {estimate.text}, id {identity}, metadata "
+        f"{', '.join(estimate.metadata) or 'none'}",
+        f"  longer than the window: {estimate.share_windowed:.1%} cut into several passages, "
+        f"{estimate.share_truncated:.1%} truncated",
+        f"  encoder: {estimate.engine}, {estimate.tokens_per_second:,.0f} tokens/s on a sample",
+        f"  time: about {clock(estimate.seconds)}",
+        f"  disk: about {bytes_text(estimate.disk_bytes)}, FAISS structure {estimate.structure}",
+        f"  memory: about {bytes_text(estimate.memory_bytes)}",
+        "Nothing was written.",
+    ]

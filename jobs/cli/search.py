@@ -1,0 +1,113 @@
+"""`embedder search`."""
+
+from __future__ import annotations
+
+import itertools
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from jobs.query import Hit, Index, QueryOptions
+
+QUERY_BLOCK = 256
+
+
+@click.command("search")
+@click.argument("queries", nargs=-1, metavar="QUERY...")
+@click.option(
+    "--index",
+    envvar=["EMBEDDER_SEARCH_INDEX", "EMBEDDER_INDEX"],
+    metavar="FOLDER",
+    help="The index.  [default: the one in the working folder]",
+)
+@click.option("-k", type=click.IntRange(1), default=10, help="Documents a query.")
+@click.option("--where", metavar="SQL", help='Only documents for which this holds: "year > 2020".')
+@click.option("--fields", metavar="COLUMNS", help="Metadata to show, separated by commas.")
+@click.option(
+    "--queries", "queries_file", metavar="FILE", help="Queries from .parquet, .jsonl, .txt or -."
+)
+@click.option("--column", help="Column or field of --queries that holds the query.")
+@click.option("--out", metavar="FILE", help="Write the results here.")
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "json", "jsonl", "csv", "parquet"]),
+    help="[default: by the ending of --out, else text]",
+)
+@click.option("--model", help="Where the model is now.  [default: where the index found it]")
+@click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto")
+@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
+@click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: cpu]")
+@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+def search_command(**options: Any) -> None:
+    """Find the documents nearest in meaning to each QUERY."""
+    from jobs.query import open_index
+    from jobs.results import N_TEXT_FIELDS, Format, choose_format, write_file, write_results
+
+    queries = _queries(options)
+    form = choose_format(options["form"], options["out"])
+    with open_index(options["index"], _query_options(options)) as index:
+        named = options["fields"]
+        fields = (
+            index.fields if named is None else [n.strip() for n in named.split(",") if n.strip()]
+        )
+        if form is Format.TEXT and named is None:
+            fields = fields[:N_TEXT_FIELDS]
+        results = _search(index, queries, options, fields, with_sentences=form is Format.TEXT)
+        if options["out"]:
+            write_file(results, form, options["out"], index, fields)
+        else:
+            write_results(results, form, sys.stdout, fields)
+
+
+def _queries(options: dict[str, Any]) -> Iterator[str]:
+    from embedder.errors import RequestError
+
+    given, path = options["queries"], options["queries_file"]
+    if bool(given) == bool(path):
+        raise RequestError(
+            "Queries are given both as arguments and in --queries."
+            if path
+            else "No query was given.",
+            'For example: embedder search "river bank"',
+        )
+    if path:
+        from jobs.queries import read_queries
+
+        return read_queries(path, options["column"])
+    return iter(given)
+
+
+def _search(
+    index: Index,
+    queries: Iterator[str],
+    options: dict[str, Any],
+    fields: list[str],
+    *,
+    with_sentences: bool,
+) -> Iterator[list[Hit]]:
+    while block := list(itertools.islice(queries, QUERY_BLOCK)):
+        yield from index.search_many(
+            block,
+            options["k"],
+            where=options["where"],
+            fields=fields,
+            with_sentences=with_sentences,
+        )
+
+
+def _query_options(options: dict[str, Any]) -> QueryOptions:
+    from embedder.specs import Engine, Precision
+    from jobs.query import QueryOptions
+
+    engine, precision = options["engine"], options["precision"]
+    return QueryOptions(
+        model=options["model"],
+        engine=None if engine == "auto" else Engine(engine),
+        precision=None if precision == "auto" else Precision(precision),
+        device=options["device"],
+        threads=options["threads"],
+    )

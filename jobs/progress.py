@@ -1,0 +1,136 @@
+"""Progress on stderr: a live line on a terminal, plain lines elsewhere, nothing when quiet."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from typing import TextIO
+
+PLAIN_INTERVAL_SECONDS = 15.0
+LIVE_INTERVAL_SECONDS = 0.2
+
+
+class Progress:
+    """Counts what a job has done. This base is silent; the command line shows it.
+
+    Args:
+        n_documents_total: documents to do, once it is known.
+    """
+
+    def __init__(self) -> None:
+        self.stage = ""
+        self.n_documents_total = 0
+        self.n_documents = 0
+        self.n_tokens = 0
+        self.n_padded_tokens = 0
+        self.started = time.monotonic()
+
+    def start_stage(self, name: str, n_documents_total: int = 0) -> None:
+        """A new part of the job begins."""
+        self.stage, self.n_documents_total = name, n_documents_total
+        self.n_documents = 0
+        self.started = time.monotonic()
+        self.show(force=True)
+
+    def count_tokens(self, n_tokens: int, n_padded: int) -> None:
+        """A batch has been encoded."""
+        self.n_tokens += n_tokens
+        self.n_padded_tokens += n_padded
+        self.show()
+
+    def count_documents(self, n_documents: int) -> None:
+        """Documents have been written."""
+        self.n_documents += n_documents
+        self.show()
+
+    @property
+    def padding_share(self) -> float:
+        """Share of the encoded positions that was padding."""
+        return 1 - self.n_tokens / self.n_padded_tokens if self.n_padded_tokens else 0.0
+
+    def show(self, *, force: bool = False) -> None:
+        """Tell the user; here, nobody."""
+
+    def line(self) -> str:
+        """The state in one line."""
+        seconds = max(time.monotonic() - self.started, 1e-9)
+        if not self.n_documents_total:
+            return self.stage
+        parts = [f"{self.stage}: {self.n_documents:,} of {self.n_documents_total:,} documents"]
+        if self.n_documents:
+            rate = self.n_documents / seconds
+            parts.append(f"{rate:,.0f}/s")
+            left = (self.n_documents_total - self.n_documents) / rate
+            parts.append(f"{_clock(left)} left")
+        if self.n_tokens:
+            parts.insert(1, f"{self.n_tokens / seconds:,.0f} tokens/s")
+            parts.insert(2, f"{self.padding_share:.0%} padding")
+        return ", ".join(parts)
+
+
+def _clock(seconds: float) -> str:
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
+
+
+class PlainProgress(Progress):
+    """A line now and then, for logs."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+        self._shown_at = 0.0
+        super().__init__()
+
+    def show(self, *, force: bool = False) -> None:
+        """Write a line if the last one is old enough."""
+        now = time.monotonic()
+        if force or now - self._shown_at >= PLAIN_INTERVAL_SECONDS:
+            self._shown_at = now
+            print(self.line(), file=self._stream, flush=True)
+
+
+@contextlib.contextmanager
+def show_progress(*, quiet: bool = False) -> Iterator[Progress]:
+    """Progress for the command line, on stderr: live, plain or silent."""
+    if quiet:
+        yield Progress()
+    elif sys.stderr.isatty():
+        with _live() as progress:
+            yield progress
+    else:
+        yield PlainProgress(sys.stderr)
+
+
+@contextlib.contextmanager
+def _live() -> Iterator[Progress]:
+    from rich.console import Console
+    from rich.progress import BarColumn, TextColumn
+    from rich.progress import Progress as RichProgress
+
+    bar = RichProgress(
+        TextColumn("{task.description}"),
+        BarColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+
+    class LiveProgress(Progress):
+        def __init__(self) -> None:
+            self._task = bar.add_task("")
+            self._shown_at = 0.0
+            super().__init__()
+
+        def show(self, *, force: bool = False) -> None:
+            now = time.monotonic()
+            if force or now - self._shown_at >= LIVE_INTERVAL_SECONDS:
+                self._shown_at = now
+                total = self.n_documents_total or None
+                bar.update(
+                    self._task, description=self.line(), total=total, completed=self.n_documents
+                )
+
+    with bar:
+        yield LiveProgress()

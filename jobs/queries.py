@@ -1,0 +1,96 @@
+"""Queries from files: lines of text, JSON lines or a Parquet column."""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from embedder.errors import ColumnError, SourceError
+
+log = logging.getLogger(__name__)
+
+QUERY_NAMES = ("query", "text", "question")
+"""Fields of a JSON line that are taken for the query, in this order."""
+
+
+def read_queries(path: str, column: str | None = None) -> Iterator[str]:
+    """Queries from a file, in order; blank ones are left out and counted in a warning.
+
+    Args:
+        path: `.parquet`, `.jsonl`, anything else as one query a line, `-` for lines on stdin.
+        column: the field or column that holds the query.
+
+    Raises:
+        SourceError: the file cannot be read or holds something else.
+        ColumnError: a Parquet file has no such column, or none that is sensible.
+    """
+    ending = Path(path).suffix.lower()
+    if ending in (".parquet", ".pq"):
+        found = _parquet_queries(path, column)
+    elif ending in (".jsonl", ".ndjson"):
+        found = _json_queries(path, column)
+    else:
+        found = (line for _, line in _lines(path))
+    n_blank = 0
+    for query in found:
+        if query.strip():
+            yield query.strip()
+        else:
+            n_blank += 1
+    if n_blank:
+        log.warning("%s: %d blank queries were left out", path, n_blank)
+
+
+def _lines(path: str) -> Iterator[tuple[int, str]]:
+    if path == "-":
+        yield from enumerate(sys.stdin, 1)
+        return
+    try:
+        with Path(path).open(encoding="utf-8") as file:
+            yield from enumerate(file, 1)
+    except OSError as error:
+        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
+    except UnicodeDecodeError as error:
+        raise SourceError(f"{path} is not text in UTF-8: {error.reason}.") from error
+
+
+def _json_queries(path: str, column: str | None) -> Iterator[str]:
+    for number, line in _lines(path):
+        if line.strip():
+            yield _json_query(path, number, line, column)
+
+
+def _json_query(path: str, number: int, line: str, column: str | None) -> str:
+    try:
+        value: Any = json.loads(line)
+    except (ValueError, RecursionError) as error:
+        raise SourceError(f"{path}, line {number}, is not JSON: {error}.") from error
+    names = (column,) if column else QUERY_NAMES
+    if isinstance(value, dict):
+        value = next((value[name] for name in names if name in value), None)
+    if not isinstance(value, str):
+        raise SourceError(
+            f"{path}, line {number}, has no query: a text field {' or '.join(names)} is wanted.",
+            "Name the field with --column.",
+        )
+    return value
+
+
+def _parquet_queries(path: str, column: str | None) -> Iterator[str]:
+    from embedder.columns import ColumnRequest
+    from embedder.corpus import open_corpus, read_shards
+
+    try:
+        request = ColumnRequest(text=column or QUERY_NAMES[0], metadata=())
+        corpus = open_corpus([path], request)
+    except ColumnError:
+        if column:
+            raise
+        corpus = open_corpus([path], ColumnRequest(metadata=()))
+    for rows in read_shards(corpus.shards(), corpus):
+        yield from rows.texts
+        yield from [""] * sum(rows.counts[reason] for reason in rows.counts if "text" in reason)

@@ -1,0 +1,156 @@
+"""The steps between rows of text and vectors, each a function from iterable to iterable."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+
+from embedder.corpus import Rows
+from embedder.encoders import TextEncoder
+from embedder.passages import cut_documents
+from embedder.records import PassageTable, hash_texts
+from embedder.specs import ChunkSpec, TextKind
+from embedder.tokens import Pieces, Tokenizer, plan_batches
+from embedder.vectors import Rows as VectorRows
+from embedder.vectors import Vectors
+from indexes.known_texts import KnownTexts, Places, place
+from jobs.progress import Progress
+
+WINDOW_PASSAGES = 4096
+WINDOW_TOKENS = 500_000
+"""A window is what is sorted by length before it is cut into batches."""
+
+
+@dataclass(frozen=True)
+class CutRows:
+    """Documents of one shard with their passages.
+
+    Args:
+        rows: the documents.
+        table: their passages.
+        pieces: piece ids of each passage.
+        n_windowed: documents that became several passages.
+        n_truncated: documents whose end was cut off.
+    """
+
+    rows: Rows
+    table: PassageTable
+    pieces: list[Pieces]
+    n_windowed: int
+    n_truncated: int
+
+
+@dataclass(frozen=True)
+class EncodedWindow:
+    """Cut rows with the vectors of their passages, all in one order.
+
+    Args:
+        cuts: the rows, in order.
+        places: where each passage's vector lies already, -1 for the new ones.
+        vectors: the new ones' vectors; their ids are numbers of passages in the window.
+        copies: for each passage the number in the window of the first with its text.
+    """
+
+    cuts: list[CutRows]
+    places: Places
+    vectors: Vectors
+    copies: Places
+
+
+def cut_rows(
+    batches: Iterable[Rows], encoder: TextEncoder, chunking: ChunkSpec
+) -> Iterator[CutRows]:
+    """Cut documents into passages and tokenise them."""
+    prompt = encoder.prompt(TextKind.PASSAGE)
+    for rows in batches:
+        cut = cut_documents(rows.texts, encoder.tokenizer, chunking, prompt=prompt, ids=rows.ids)
+        texts = [rows.texts[p.document][p.start : p.end] for p in cut.passages]
+        columns = [(p.document, p.start, p.end, len(p.pieces)) for p in cut.passages]
+        document, start, end, n_tokens = np.array(columns, dtype=np.int32).reshape(-1, 4).T.copy()
+        yield CutRows(
+            rows=rows,
+            table=PassageTable(document, start, end, n_tokens, hash_texts(texts)),
+            pieces=[p.pieces for p in cut.passages],
+            n_windowed=cut.n_windowed,
+            n_truncated=cut.n_truncated,
+        )
+
+
+def gather_windows(cuts: Iterable[CutRows]) -> Iterator[list[CutRows]]:
+    """Collect cut rows, across shards, until there are enough passages to sort by length."""
+    window: list[CutRows] = []
+    n_passages = n_tokens = 0
+    for cut in cuts:
+        window.append(cut)
+        n_passages += len(cut.pieces)
+        n_tokens += int(cut.table.n_tokens.sum())
+        if n_passages >= WINDOW_PASSAGES or n_tokens >= WINDOW_TOKENS:
+            yield window
+            window, n_passages, n_tokens = [], 0, 0
+    if window:
+        yield window
+
+
+def encode_windows(
+    windows: Iterable[list[CutRows]],
+    encoder: TextEncoder,
+    known: KnownTexts,
+    *,
+    first_segment: int,
+    progress: Progress,
+    stop: threading.Event,
+) -> Iterator[EncodedWindow]:
+    """Encode each text that has no vector yet, once.
+
+    Args:
+        windows: passages to encode.
+        encoder: the encoder.
+        known: texts that have a vector; the new ones are added.
+        first_segment: number of the first shard's segment among the places of `known`.
+        progress: told of every batch.
+        stop: when set, the work ends between two batches.
+    """
+    rows_before: Counter[int] = Counter()
+    for cuts in windows:
+        hashes = np.concatenate([cut.table.hashes for cut in cuts])
+        places = known.find(hashes)
+        _, first, copies = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
+        copies = first[copies.reshape(-1)]
+        new = np.flatnonzero((places < 0) & (copies == np.arange(len(hashes))))
+        pieces = [piece for cut in cuts for piece in cut.pieces]
+        rows = _encode([pieces[i] for i in new], encoder, progress, stop)
+        if rows is None:
+            return
+        own_places = np.fromiter(_own_places(cuts, rows_before, first_segment), np.int64)
+        known.add(hashes[new], own_places[new])
+        yield EncodedWindow(cuts, places, Vectors(new.astype(np.int64), rows), copies)
+
+
+def _encode(
+    pieces: list[Pieces], encoder: TextEncoder, progress: Progress, stop: threading.Event
+) -> VectorRows | None:
+    """Unit vectors of tokenised texts, None if the work was stopped."""
+    rows = np.empty((len(pieces), encoder.encoder.spec.width), dtype=np.float32)
+    tokenizer: Tokenizer = encoder.tokenizer
+    for indices, length in plan_batches([len(p) for p in pieces], encoder.max_batch_tokens):
+        if stop.is_set():
+            return None
+        batch = tokenizer.batch([pieces[i] for i in indices], length)
+        rows[indices] = encoder.encoder.encode(batch)
+        progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
+    return rows
+
+
+def _own_places(
+    cuts: list[CutRows], rows_before: Counter[int], first_segment: int
+) -> Iterator[int]:
+    """Where the vector of each passage of the window will lie."""
+    for cut in cuts:
+        shard = cut.rows.shard
+        for _ in cut.pieces:
+            yield place(first_segment + shard, rows_before[shard])
+            rows_before[shard] += 1
