@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -118,9 +119,6 @@ class MetadataStore:
         self, wanted: Mapping[int, Sequence[int]], fields: Sequence[str]
     ) -> dict[tuple[int, int], DocumentRow]:
         """Documents by (number of the segment, row in it), with some of their metadata."""
-        result: dict[tuple[int, int], DocumentRow] = {}
-        if not any(wanted.values()):
-            return result
         available = {name.casefold(): name for name in self.metadata_columns}
         unknown = [name for name in fields if name.casefold() not in available]
         if unknown:
@@ -130,7 +128,10 @@ class MetadataStore:
                 "Give --fields these names.",
             )
         chosen = [available[name.casefold()] for name in fields]
+        result: dict[tuple[int, int], DocumentRow] = {}
         used = [segment for segment, rows in wanted.items() if rows]
+        if not used:
+            return result
         names = "".join(f", {_identifier(name)}" for name in chosen)
         per_segment = " OR ".join(
             f"(file_index = {i} AND __row IN ({_numbers(wanted[segment])}))"
@@ -244,20 +245,46 @@ def _open_locked(layout: Layout, segments: Sequence[SegmentRecord]) -> duckdb.Du
 
 def _check_expression(where: str) -> None:
     """Raise FilterError unless `where` is one SQL expression without a query inside."""
-    refused = "A filter is one SQL expression over the documents' columns"
     hint = "For example: --where \"year >= 2020 AND lang = 'en'\""
+    # The newlines keep a comment in the expression from hiding the closing parenthesis.
+    statement = f"SELECT (\n{where}\n)"
     try:
-        statements = duckdb.extract_statements(f"SELECT 1 WHERE (\n{where}\n)")
-        alone = duckdb.extract_statements(f"SELECT (\n{where}\n)")
+        n_statements = len(duckdb.extract_statements(statement))
+        [serialized] = duckdb.execute(
+            "SELECT json_serialize_sql(?::VARCHAR)", [statement]
+        ).fetchone() or ("{}",)
     except duckdb.Error as error:
         cause = str(error).strip().split("\n")[0]
         raise FilterError(f"The filter {where!r} cannot be parsed: {cause}", hint) from error
-    if len(statements) != 1 or len(alone) != 1:
-        raise FilterError(f"{refused}; {where!r} holds several statements.", hint)
-    tree = duckdb.execute("SELECT json_serialize_sql(?::VARCHAR)", [f"SELECT (\n{where}\n)"])
-    [serialized] = tree.fetchone() or [""]
-    if '"class":"SUBQUERY"' in serialized or '"error":true' in serialized:
-        raise FilterError(f"{refused}, without a query inside; found {where!r}.", hint)
+    if n_statements != 1 or not _is_expression(json.loads(serialized)):
+        raise FilterError(
+            "A filter is one SQL expression over the documents' columns, without a query "
+            f"inside; found {where!r}.",
+            hint,
+        )
+
+
+def _is_expression(tree: dict[str, Any]) -> bool:
+    """Whether DuckDB's syntax tree of `SELECT (...)` holds one expression and nothing more."""
+    statements = tree.get("statements") or [{}]
+    node = statements[0].get("node", {})
+    return (
+        not tree.get("error", True)
+        and node.get("type") == "SELECT_NODE"
+        and len(node["select_list"]) == 1
+        and node["from_table"]["type"] == "EMPTY"
+        and not any(node.get(part) for part in _CLAUSES)
+        and not _has_query(node["select_list"])
+    )
+
+
+_CLAUSES = ("where_clause", "modifiers", "group_expressions", "having", "sample", "qualify")
+
+
+def _has_query(tree: Any) -> bool:
+    if isinstance(tree, dict):
+        return tree.get("class") == "SUBQUERY" or any(map(_has_query, tree.values()))
+    return isinstance(tree, list) and any(map(_has_query, tree))
 
 
 def _damaged(what: str, error: duckdb.Error) -> IndexFormatError:

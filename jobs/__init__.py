@@ -10,20 +10,27 @@ with open_index("news.index") as index:
 
 from __future__ import annotations
 
+import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobs.build import BuildOptions, BuildSummary, build_index
+    from jobs.build import BuildSummary, build_index
+    from jobs.plan import BuildOptions
     from jobs.query import Hit, Index, open_index
 
 __all__ = ["BuildOptions", "BuildSummary", "Hit", "Index", "build_index", "open_index"]
 
-_BUILD = ("BuildOptions", "BuildSummary", "build_index")
+_HOMES = {
+    "BuildOptions": "jobs.plan",
+    "BuildSummary": "jobs.build",
+    "Hit": "jobs.query",
+    "Index": "jobs.query",
+    "build_index": "jobs.build",
+    "open_index": "jobs.query",
+}
 
 
 def __getattr__(name: str) -> Any:
-    if name not in __all__:
+    if name not in _HOMES:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import importlib
-
-    return getattr(importlib.import_module("jobs.build" if name in _BUILD else "jobs.query"), name)
+    return getattr(importlib.import_module(_HOMES[name]), name)

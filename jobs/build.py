@@ -8,38 +8,25 @@ done twice, and a run that was killed and resumed ends byte-identical to one tha
 from __future__ import annotations
 
 import json
-import random
 import shutil
 import threading
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import closing
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from embedder.checkpoint import Checkpoint, open_checkpoint
-from embedder.columns import ColumnRequest
-from embedder.corpus import Corpus, Shard, open_corpus, read_shards, shard_digest
-from embedder.encoders import EncoderOptions, TextEncoder, open_encoder
-from embedder.errors import (
-    EmbedderError,
-    IndexMismatchError,
-    IndexNotFoundError,
-    OutputError,
-    RequestError,
-    SourceError,
-)
+from embedder.corpus import read_shards, shard_digest
+from embedder.errors import EmbedderError, IndexMismatchError, OutputError, SourceError
 from embedder.pipeline import run_ahead
-from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Precision
+from embedder.specs import Precision
 from embedder.vectors import HalfRows
 from indexes.durable import TEMPORARY_PREFIX, FileRecord, record_file, replace_file
-from indexes.faiss_index import EXACT_LIMIT, build_generation
+from indexes.faiss_index import build_generation
 from indexes.known_texts import KnownTexts, place, unpack
-from indexes.layout import INDEX_ENDING, Layout
 from indexes.lock import hold_lock
 from indexes.manifest import (
     Manifest,
@@ -51,42 +38,15 @@ from indexes.manifest import (
 )
 from indexes.metadata import MetadataStore
 from indexes.segments import SegmentWriter, read_rows, segment_id
+from jobs.plan import BuildOptions, Plan, plan_build, read_before
 from jobs.progress import Progress
 from jobs.stream import CutRows, EncodedWindow, cut_rows, encode_windows, gather_windows
 
 COMMIT_SECONDS = 1.0
 """Least time between two commits, so that many small shards do not mean many manifests."""
 
-CALIBRATION_TEXTS = 250
-CALIBRATION_GROUPS = 25
 QUEUE_BATCHES = 8
 QUEUE_WINDOWS = 2
-SEED = 1729
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildOptions:
-    """What to index, where to, and how. None means: as the index was built, else the default.
-
-    Args:
-        sources: files, folders, globs and URLs.
-        out: the index folder; default `<stem>.index` in the working folder.
-        columns: columns that the user named.
-        encoder: how to encode; its `max_tokens` is the window.
-        overflow: what happens to a document longer than the window; default `window`.
-        stride: tokens from one window's start to the next; default 7/8 of the window.
-        limit: index only so many rows.
-        exact_limit: most passages for which the FAISS structure is exact.
-    """
-
-    sources: tuple[str, ...]
-    out: str | Path | None = None
-    columns: ColumnRequest = field(default_factory=ColumnRequest)
-    encoder: EncoderOptions = field(default_factory=EncoderOptions)
-    overflow: Overflow | None = None
-    stride: int | None = None
-    limit: int | None = None
-    exact_limit: int = EXACT_LIMIT
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -139,29 +99,6 @@ class BuildSummary:
         return {**asdict(self), "up_to_date": self.is_up_to_date}
 
 
-@dataclass(frozen=True)
-class Plan:
-    """A build that has been checked and is ready to run.
-
-    Args:
-        layout: where the index lies or will lie.
-        corpus: the sources.
-        shards: what is to be indexed, in order.
-        encoder: the encoder, running.
-        chunking: how documents become passages.
-        calibration: the texts that calibrated int8.
-        before: the committed state, None for a new index.
-    """
-
-    layout: Layout
-    corpus: Corpus
-    shards: list[Shard]
-    encoder: TextEncoder
-    chunking: ChunkSpec
-    calibration: list[str]
-    before: Manifest | None
-
-
 def build_index(options: BuildOptions, progress: Progress | None = None) -> BuildSummary:
     """Build an index, resume one, or bring one up to date.
 
@@ -190,180 +127,6 @@ def build_index(options: BuildOptions, progress: Progress | None = None) -> Buil
     finally:
         if is_new and not plan.layout.manifest.exists():
             shutil.rmtree(plan.layout.root, ignore_errors=True)
-
-
-def plan_build(options: BuildOptions) -> Plan:
-    """Check everything that can be checked before anything is written."""
-    corpus = open_corpus(options.sources, _columns_before(options))
-    layout = Layout(Path(options.out) if options.out else default_out(options.sources))
-    before = _read_before(layout)
-    if options.limit is not None and options.limit < 1:
-        raise RequestError(f"--limit {options.limit} leaves nothing to index.", "Give at least 1.")
-    shards = corpus.shards(options.limit)
-    checkpoint, encoder_options = _encoder_options(options, before)
-    calibration = _Calibration(layout, before, corpus, shards)
-    encoder = open_encoder(encoder_options, checkpoint=checkpoint, calibration=calibration)
-    spec = encoder.encoder.spec
-    chunking = _chunking(options, before, spec)
-    if before is not None:
-        _check_same(before, spec, chunking, corpus, layout)
-    elif not _has_document(corpus, shards):
-        raise SourceError(
-            f"The column {corpus.columns.text!r} of {corpus.sources[0].file.name} holds no text: "
-            "every value is null or blank.",
-            "Name another column with --text.",
-        )
-    return Plan(layout, corpus, shards, encoder, chunking, calibration.texts, before)
-
-
-def default_out(sources: Sequence[str]) -> Path:
-    """`<stem>.index` in the working folder, after the first source."""
-    name = sources[0].rstrip("/").rpartition("/")[2]
-    stem = Path(name).stem.strip("*?[]{}._- ") or "corpus"
-    return Path(f"{stem}{INDEX_ENDING}")
-
-
-def _columns_before(options: BuildOptions) -> ColumnRequest:
-    """The columns asked for; where nothing was, those of the index that is there."""
-    layout = Layout(Path(options.out) if options.out else default_out(options.sources))
-    before = _read_before(layout)
-    if before is None:
-        return options.columns
-    asked = options.columns
-    return ColumnRequest(
-        text=before.text if asked.text is None else asked.text,
-        id=before.id if asked.id is None else asked.id,
-        metadata=before.metadata if asked.metadata is None else asked.metadata,
-    )
-
-
-def _read_before(layout: Layout) -> Manifest | None:
-    """The committed state, None where an index can be made.
-
-    Raises:
-        OutputError: the folder holds something else.
-    """
-    if layout.root.exists() and not layout.root.is_dir():
-        raise OutputError(
-            f"{layout.root} is a file, and a folder is wanted.", "Choose another --out."
-        )
-    try:
-        return read_manifest(layout)
-    except IndexNotFoundError:
-        own = {layout.lock.name, layout.segments.name, layout.calibration.name}
-        entries = list(layout.root.iterdir()) if layout.root.exists() else []
-        foreign = [
-            p.name for p in entries if p.name not in own and not p.name.startswith(TEMPORARY_PREFIX)
-        ]
-        if foreign:
-            raise OutputError(
-                f"{layout.root} holds something else than an index ({sorted(foreign)[0]}).",
-                "Choose another --out, or an empty folder.",
-            ) from None
-        return None
-
-
-def _encoder_options(
-    options: BuildOptions, before: Manifest | None
-) -> tuple[Checkpoint, EncoderOptions]:
-    """The model and how to run it: as asked, and as the index was built where nothing was."""
-    asked = options.encoder
-    if before is None:
-        return open_checkpoint(asked.model), asked
-    spec, default = before.encoder, EncoderOptions()
-    merged = replace(
-        asked,
-        model=asked.model if asked.model != default.model else spec.model,
-        precision=asked.precision or spec.precision,
-        pooling=asked.pooling or spec.pooling,
-        layers=asked.layers if asked.layers != default.layers else spec.layers,
-        max_tokens=asked.max_tokens or spec.max_tokens,
-        query_prompt=spec.query_prompt if asked.query_prompt is None else asked.query_prompt,
-        passage_prompt=spec.passage_prompt
-        if asked.passage_prompt is None
-        else asked.passage_prompt,
-    )
-    return open_checkpoint(merged.model), merged
-
-
-def _chunking(options: BuildOptions, before: Manifest | None, spec: EncoderSpec) -> ChunkSpec:
-    window = spec.max_tokens
-    old = before.chunking if before else None
-    stride = options.stride or (
-        old.stride if old and old.window == window else window - window // 8
-    )
-    if not 1 <= stride <= window:
-        raise RequestError(
-            f"A stride of {stride} tokens does not fit a window of {window}.",
-            f"Give --stride a number from 1 to {window}.",
-        )
-    overflow = options.overflow or (old.overflow if old else Overflow.WINDOW)
-    return ChunkSpec(overflow=overflow, window=window, stride=stride)
-
-
-def _check_same(
-    before: Manifest, spec: EncoderSpec, chunking: ChunkSpec, corpus: Corpus, layout: Layout
-) -> None:
-    """Raise IndexMismatchError unless the index was built with these settings."""
-    columns = corpus.columns
-    pairs = [
-        *_differences(before.encoder.to_json(), spec.to_json(), skip=("model",)),
-        *_differences(before.chunking.to_json(), chunking.to_json()),
-        *_differences(
-            {"text": before.text, "id": before.id, "metadata": list(before.metadata)},
-            {"text": columns.text, "id": columns.id, "metadata": list(columns.metadata)},
-        ),
-    ]
-    if pairs:
-        name, old, new = pairs[0]
-        raise IndexMismatchError(
-            f"{layout.root} was built with {name} {old!r}, and now it would be {new!r}.",
-            "Leave the option out to keep the index as it was built, choose another --out, or "
-            f"remove {layout.root} to build it anew.",
-        )
-
-
-def _differences(
-    old: dict[str, Any], new: dict[str, Any], skip: Sequence[str] = ()
-) -> Iterator[tuple[str, Any, Any]]:
-    return ((k, old[k], new[k]) for k in old if k not in skip and old[k] != new[k])
-
-
-def _has_document(corpus: Corpus, shards: Sequence[Shard]) -> bool:
-    with closing(read_shards(shards, corpus)) as batches:
-        return any(rows.ids for rows in batches)
-
-
-class _Calibration:
-    """The corpus's own texts for int8: those of the index, else a sample over all shards."""
-
-    def __init__(
-        self, layout: Layout, before: Manifest | None, corpus: Corpus, shards: Sequence[Shard]
-    ) -> None:
-        self._layout, self._before = layout, before
-        self._corpus, self._shards = corpus, shards
-        self.texts: list[str] = []
-
-    def __call__(self) -> Sequence[str]:
-        if self._before is not None and self._before.calibration is not None:
-            self.texts = json.loads(self._layout.calibration.read_text("utf-8"))
-        else:
-            self.texts = sample_texts(self._corpus, self._shards, CALIBRATION_TEXTS)
-        return self.texts
-
-
-def sample_texts(corpus: Corpus, shards: Sequence[Shard], n_texts: int) -> list[str]:
-    """Texts drawn from shards spread over the corpus, the same on every call."""
-    chance = random.Random(SEED)
-    chosen = sorted(chance.sample(range(len(shards)), min(len(shards), CALIBRATION_GROUPS)))
-    share = -(-n_texts // len(chosen))
-    texts: list[str] = []
-    for number in chosen:
-        with closing(read_shards([shards[number]], corpus)) as batches:
-            # A whole batch to draw from; reading all of a huge row group would take too long.
-            first = next(batches).texts
-        texts += chance.sample(first, min(len(first), share))
-    return texts[:n_texts]
 
 
 class _Build:
@@ -401,7 +164,7 @@ class _Build:
     def _first_manifest(self) -> Manifest:
         """The committed state, or that of an empty index, which is committed first."""
         plan, columns = self._plan, self._plan.corpus.columns
-        before = _read_before(self._layout)
+        before = read_before(self._layout)
         if before is not None:
             if (
                 plan.before is None

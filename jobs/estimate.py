@@ -12,7 +12,7 @@ from embedder.cache import leave_cache_alone
 from embedder.passages import cut_documents
 from embedder.specs import Overflow, TextKind
 from indexes.faiss_index import choose_structure
-from jobs.build import BuildOptions, Plan, plan_build, sample_texts
+from jobs.plan import BuildOptions, Plan, plan_build, sample_texts
 
 SAMPLE_TEXTS = 400
 ZSTD_SHARE = 0.5

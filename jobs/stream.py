@@ -20,7 +20,7 @@ from embedder.vectors import Vectors
 from indexes.known_texts import KnownTexts, Places, place
 from jobs.progress import Progress
 
-WINDOW_PASSAGES = 4096
+WINDOW_PASSAGES = 2048
 WINDOW_TOKENS = 500_000
 """A window is what is sorted by length before it is cut into batches."""
 

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from jobs.build import BuildOptions, BuildSummary
+    from jobs.build import BuildSummary
     from jobs.estimate import Estimate
+    from jobs.plan import BuildOptions
 
 
 @click.command("index")
@@ -89,14 +90,14 @@ def index_command(**options: Any) -> None:
         _print(summary.to_json(), form, [])
     elif not quiet:
         for line in _summary_lines(summary):
-            click.echo(line, err=True)
+            click.echo(line)
 
 
 def _build_options(options: dict[str, Any]) -> BuildOptions:
     from embedder.columns import ColumnRequest
     from embedder.encoders import EncoderOptions
     from embedder.specs import Engine, Overflow, Pooling, Precision
-    from jobs.build import BuildOptions
+    from jobs.plan import BuildOptions
 
     metadata = options["metadata"]
     names = None if metadata is None else tuple(n.strip() for n in metadata.split(",") if n.strip())
