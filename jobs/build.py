@@ -12,21 +12,16 @@ import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, replace
-from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from embedder.corpus import read_shards, shard_digest
 from embedder.errors import EmbedderError, IndexMismatchError, OutputError, SourceError
 from embedder.pipeline import run_ahead
 from embedder.specs import Precision
-from embedder.vectors import HalfRows
 from indexes.durable import TEMPORARY_PREFIX, FileRecord, record_file, replace_file
 from indexes.faiss_index import build_generation
-from indexes.known_texts import KnownTexts, place, unpack
 from indexes.lock import hold_lock
 from indexes.manifest import (
     Manifest,
@@ -37,13 +32,11 @@ from indexes.manifest import (
     write_manifest,
 )
 from indexes.metadata import MetadataStore
-from indexes.segments import SegmentWriter, read_rows, segment_id
+from indexes.segments import segment_id
 from jobs.plan import BuildOptions, Plan, plan_build, read_before
 from jobs.progress import Progress
-from jobs.stream import CutRows, EncodedWindow, cut_rows, encode_windows, gather_windows
-
-COMMIT_SECONDS = 1.0
-"""Least time between two commits, so that many small shards do not mean many manifests."""
+from jobs.sink import SegmentSink, known_texts
+from jobs.stream import cut_rows, encode_windows, gather_windows
 
 QUEUE_BATCHES = 8
 QUEUE_WINDOWS = 2
@@ -139,8 +132,7 @@ class _Build:
         self._progress, self._started = progress, started
         self._layout = plan.layout
         self._width = plan.encoder.encoder.spec.width
-        self._n_encoded = self._n_reused = 0
-        self._folders: dict[int, Path] = {}
+        self._sink: SegmentSink | None = None
 
     def run(self) -> BuildSummary:
         """Encode what is missing, build the FAISS structure, commit, drop what is unused."""
@@ -229,94 +221,25 @@ class _Build:
             return []
         plan, stop = self._plan, threading.Event()
         shards = [plan.shards[i] for i in missing]
-        known, n_known = self._known_texts(manifest)
         self._progress.start_stage("encoding", sum(shard.n_rows for shard in shards))
         rows = run_ahead(read_shards(shards, plan.corpus), QUEUE_BATCHES)
         cuts = run_ahead(cut_rows(rows, plan.encoder, plan.chunking), QUEUE_BATCHES)
         windows = encode_windows(
             gather_windows(cuts),
             plan.encoder,
-            known,
-            first_segment=n_known,
+            known_texts(self._layout, manifest),
+            first_segment=len(manifest.segments),
             progress=self._progress,
             stop=stop,
         )
         encoded = run_ahead(windows, QUEUE_WINDOWS)
+        names = [ids[i] for i in missing]
+        self._sink = SegmentSink(self._layout, manifest, names, self._progress)
         try:
-            names = [ids[i] for i in missing]
-            return self._write(encoded, manifest, names, n_known)
+            return self._sink.write(encoded)
         finally:
             stop.set()
             encoded.close()
-
-    def _known_texts(self, manifest: Manifest) -> tuple[KnownTexts, int]:
-        """Texts that the committed segments have vectors for."""
-        known = KnownTexts()
-        store = MetadataStore(self._layout, manifest)
-        for number, segment in enumerate(manifest.segments):
-            self._folders[number] = self._layout.segment(segment.id)
-            hashes = store.passage_hashes(segment)
-            unknown = known.find(hashes) < 0
-            rows = np.flatnonzero(unknown)
-            _, first = np.unique(hashes[rows], axis=0, return_index=True)
-            places = np.array([place(number, int(r)) for r in rows[first]], dtype=np.int64)
-            known.add(hashes[rows[first]], places)
-        store.close()
-        return known, len(manifest.segments)
-
-    def _write(
-        self,
-        windows: Iterator[EncodedWindow],
-        manifest: Manifest,
-        names: Sequence[str],
-        n_known: int,
-    ) -> list[SegmentRecord]:
-        added: list[SegmentRecord] = []
-        writer: SegmentWriter | None = None
-        committed_at, n_committed = time.monotonic(), 0
-        try:
-            for window in windows:
-                vectors = self._half_rows(window)
-                first = 0
-                for cut in window.cuts:
-                    if writer is None:
-                        writer = SegmentWriter(self._layout, names[cut.rows.shard], self._width)
-                        self._folders[n_known + cut.rows.shard] = writer.folder
-                    _write_cut(writer, cut, vectors[first : first + len(cut.pieces)])
-                    first += len(cut.pieces)
-                    self._progress.count_documents(cut.rows.n_rows)
-                    if cut.rows.is_last:
-                        added.append(writer.publish())
-                        self._folders[n_known + cut.rows.shard] = writer.folder
-                        writer = None
-                if len(added) > n_committed and time.monotonic() - committed_at > COMMIT_SECONDS:
-                    self._commit(manifest, added)
-                    committed_at, n_committed = time.monotonic(), len(added)
-        except BaseException:
-            if writer is not None:
-                writer.discard()
-            if len(added) > n_committed:
-                self._commit(manifest, added)
-            raise
-        return added
-
-    def _commit(self, manifest: Manifest, added: Sequence[SegmentRecord]) -> None:
-        write_manifest(self._layout, replace(manifest, segments=(*manifest.segments, *added)))
-
-    def _half_rows(self, window: EncodedWindow) -> HalfRows:
-        """Vectors of a window's passages: the new ones, and those that lie in segments already."""
-        places, vectors = window.places, window.vectors
-        half = np.empty((len(places), self._width), dtype=np.float16)
-        half[vectors.ids] = vectors.rows.astype(np.float16)
-        is_known = places >= 0
-        segments, rows = unpack(places)
-        for number in np.unique(segments[is_known]):
-            chosen = np.flatnonzero(is_known & (segments == number))
-            half[chosen] = read_rows(self._folders[int(number)], rows[chosen].tolist(), self._width)
-        half[~is_known] = half[window.copies[~is_known]]
-        self._n_encoded += len(vectors)
-        self._n_reused += len(places) - len(vectors)
-        return half
 
     def _finish(self, manifest: Manifest) -> Manifest:
         """Build the FAISS structure if it is not there, commit the final state, drop the rest."""
@@ -363,8 +286,8 @@ class _Build:
             n_passages=manifest.n_passages,
             n_added=n_added,
             n_removed=n_removed,
-            n_encoded=self._n_encoded,
-            n_reused=self._n_reused,
+            n_encoded=self._sink.n_encoded if self._sink else 0,
+            n_reused=self._sink.n_reused if self._sink else 0,
             n_tokens=progress.n_tokens,
             padding_share=progress.padding_share,
             seconds=time.monotonic() - self._started,
@@ -375,16 +298,3 @@ class _Build:
             engine=self._plan.encoder.encoder.description,
             structure=manifest.generation.structure if manifest.generation else "",
         )
-
-
-def _write_cut(writer: SegmentWriter, cut: CutRows, vectors: HalfRows) -> None:
-    writer.write(
-        ids=cut.rows.ids,
-        texts=cut.rows.texts,
-        metadata=cut.rows.metadata,
-        passages=cut.table,
-        vectors=vectors,
-        n_windowed=cut.n_windowed,
-        n_truncated=cut.n_truncated,
-        counts=cut.rows.counts,
-    )

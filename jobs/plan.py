@@ -1,4 +1,4 @@
-"""What a build would do: sources, columns, encoder and chunking, checked before anything is written.
+"""What a build would do: sources, columns, encoder and chunking, checked before it writes.
 
 What the user leaves open is as the index was built, and the default for a new one.
 """
@@ -18,6 +18,7 @@ from embedder.columns import ColumnRequest
 from embedder.corpus import Corpus, Shard, open_corpus, read_shards
 from embedder.encoders import EncoderOptions, TextEncoder, open_encoder
 from embedder.errors import (
+    IndexFormatError,
     IndexMismatchError,
     IndexNotFoundError,
     OutputError,
@@ -242,10 +243,21 @@ class _Calibration:
 
     def __call__(self) -> Sequence[str]:
         if self._before is not None and self._before.calibration is not None:
-            self.texts = json.loads(self._layout.calibration.read_text("utf-8"))
+            self.texts = _read_calibration(self._layout)
         else:
             self.texts = sample_texts(self._corpus, self._shards, CALIBRATION_TEXTS)
         return self.texts
+
+
+def _read_calibration(layout: Layout) -> list[str]:
+    try:
+        texts: list[str] = json.loads(layout.calibration.read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise IndexFormatError(
+            f"{layout.calibration}, on which int8 was calibrated, cannot be read: {error}.",
+            f"Remove {layout.root} and build it anew.",
+        ) from error
+    return texts
 
 
 def sample_texts(corpus: Corpus, shards: Sequence[Shard], n_texts: int) -> list[str]:

@@ -1,0 +1,129 @@
+"""Where a build's stream ends: vectors into segments, segments into the manifest."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from embedder.vectors import HalfRows
+from indexes.known_texts import KnownTexts, place, unpack
+from indexes.layout import Layout
+from indexes.manifest import Manifest, SegmentRecord, write_manifest
+from indexes.metadata import MetadataStore
+from indexes.segments import SegmentWriter, read_rows
+from jobs.progress import Progress
+from jobs.stream import CutRows, EncodedWindow
+
+COMMIT_SECONDS = 1.0
+"""Least time between two commits, so that many small shards do not mean many manifests."""
+
+
+def known_texts(layout: Layout, manifest: Manifest) -> KnownTexts:
+    """Texts that the committed segments have vectors for, by the segments' numbers."""
+    known = KnownTexts()
+    store = MetadataStore(layout, manifest)
+    for number, segment in enumerate(manifest.segments):
+        hashes = store.passage_hashes(segment)
+        new = np.flatnonzero(known.find(hashes) < 0)
+        _, first = np.unique(hashes[new], axis=0, return_index=True)
+        rows = new[first]
+        places = np.array([place(number, int(row)) for row in rows], dtype=np.int64)
+        known.add(hashes[rows], places)
+    store.close()
+    return known
+
+
+class SegmentSink:
+    """Writes encoded windows, which arrive in the order of the shards, and commits.
+
+    Args:
+        layout: the index.
+        manifest: the committed state, which the new segments are added to.
+        names: id of each shard's segment.
+        progress: told of every batch of documents.
+    """
+
+    def __init__(
+        self, layout: Layout, manifest: Manifest, names: Sequence[str], progress: Progress
+    ) -> None:
+        self._layout, self._manifest = layout, manifest
+        self._names, self._progress = names, progress
+        self._width = manifest.encoder.width
+        self._first = len(manifest.segments)
+        # Equal texts take their vector from where it lies, in a segment that may still grow.
+        self._folders: dict[int, Path] = {
+            number: layout.segment(segment.id) for number, segment in enumerate(manifest.segments)
+        }
+        self._writer: SegmentWriter | None = None
+        self._added: list[SegmentRecord] = []
+        self._n_committed = 0
+        self._committed_at = time.monotonic()
+        self.n_encoded = 0
+        self.n_reused = 0
+
+    def write(self, windows: Iterable[EncodedWindow]) -> list[SegmentRecord]:
+        """Write all windows; what is complete is committed, however this ends."""
+        try:
+            for window in windows:
+                self._write_window(window)
+                if time.monotonic() - self._committed_at > COMMIT_SECONDS:
+                    self._commit()
+        finally:
+            if self._writer is not None:
+                self._writer.discard()
+            self._commit()
+        return self._added
+
+    def _write_window(self, window: EncodedWindow) -> None:
+        vectors = self._half_rows(window)
+        first = 0
+        for cut in window.cuts:
+            self._write_cut(cut, vectors[first : first + len(cut.pieces)])
+            first += len(cut.pieces)
+
+    def _write_cut(self, cut: CutRows, vectors: HalfRows) -> None:
+        rows = cut.rows
+        if self._writer is None:
+            self._writer = SegmentWriter(self._layout, self._names[rows.shard], self._width)
+        writer = self._writer
+        writer.write(
+            ids=rows.ids,
+            texts=rows.texts,
+            metadata=rows.metadata,
+            passages=cut.table,
+            vectors=vectors,
+            n_windowed=cut.n_windowed,
+            n_truncated=cut.n_truncated,
+            counts=rows.counts,
+        )
+        if rows.is_last:
+            self._added.append(writer.publish())
+            self._writer = None
+        self._folders[self._first + rows.shard] = writer.folder
+        self._progress.count_documents(rows.n_rows)
+
+    def _commit(self) -> None:
+        if len(self._added) == self._n_committed:
+            return
+        segments = (*self._manifest.segments, *self._added)
+        write_manifest(self._layout, replace(self._manifest, segments=segments))
+        self._n_committed, self._committed_at = len(self._added), time.monotonic()
+
+    def _half_rows(self, window: EncodedWindow) -> HalfRows:
+        """Vectors of a window's passages: the new ones, and those that lie in segments already."""
+        places, vectors = window.places, window.vectors
+        half = np.empty((len(places), self._width), dtype=np.float16)
+        half[vectors.ids] = vectors.rows.astype(np.float16)
+        is_known = places >= 0
+        segments, rows = unpack(places)
+        for number in np.unique(segments[is_known]):
+            chosen = np.flatnonzero(is_known & (segments == number))
+            half[chosen] = read_rows(self._folders[int(number)], rows[chosen].tolist(), self._width)
+        half[~is_known] = half[window.copies[~is_known]]
+        self.n_encoded += len(vectors)
+        self.n_reused += len(places) - len(vectors)
+        return half
