@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pyarrow import types
 
-from embedder.columns import ColumnRequest, Columns, check_text_column, choose_columns
+from embedder.columns import ColumnRequest, Columns, check_text_column, choose_columns, is_text
 from embedder.errors import RequestError, SourceError
 from embedder.sources import SourceFile, find_files
 
@@ -294,11 +294,14 @@ def _to_rows(
     texts = _usable_texts(batch.column(columns.text), counts)
     keep = [i for i, text in enumerate(texts) if text is not None]
     ids = _ids(batch, columns, first_row, source.file.relative, keep, counts)
-    kept = batch.take(pa.array(keep, pa.int64())) if len(keep) < len(batch) else batch
+    names = [name for name in columns.metadata if name in batch.schema.names]
+    kept = {name: _plain(batch.column(name)).take(pa.array(keep, pa.int64())) for name in names}
     metadata = {
-        name: _metadata_column(name, kept, corpus, source, counts)
+        name: _valid(kept[name], counts)
+        if name in kept
+        else _partition_column(name, len(keep), corpus, source)
         for name in columns.metadata
-        if name in batch.schema.names or name in dict(source.file.partitions)
+        if name in kept or name in dict(source.file.partitions)
     }
     table = pa.table(metadata) if metadata else pa.table({"": pa.nulls(len(keep))}).select([])
     return Rows(
@@ -367,18 +370,26 @@ def _ids(
     return [values[i] or f"{relative}:{first_row + i}" for i in keep]
 
 
-def _metadata_column(
-    name: str, kept: pa.RecordBatch, corpus: Corpus, source: ParquetSource, counts: Counter[str]
-) -> pa.Array:
-    if name not in kept.schema.names:
-        value, kind = dict(source.file.partitions)[name], corpus.partition_types[name]
-        return pa.repeat(pa.scalar(value, pa.string()).cast(kind), len(kept))
-    column = kept.column(name)
+def _partition_column(name: str, n_rows: int, corpus: Corpus, source: ParquetSource) -> pa.Array:
+    value, kind = dict(source.file.partitions)[name], corpus.partition_types[name]
+    return pa.repeat(pa.scalar(value, pa.string()).cast(kind), n_rows)
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column without views and dictionaries of text, which few operations know; not validated."""
+    if types.is_dictionary(column.type) and is_text(column.type):
+        column = column.dictionary_decode()
+    if types.is_string_view(column.type):
+        column = column.cast(pa.binary_view()).cast(pa.large_binary()).view(pa.large_string())
+    return column
+
+
+def _valid(column: pa.Array, counts: Counter[str]) -> pa.Array:
     try:
         column.validate(full=True)
     except pa.ArrowInvalid:
-        column = _null_invalid(column, counts)
-    return column.cast(pa.string()) if types.is_string_view(column.type) else column
+        return _null_invalid(column, counts)
+    return column
 
 
 def _null_invalid(column: pa.Array, counts: Counter[str]) -> pa.Array:

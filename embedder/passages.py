@@ -10,13 +10,16 @@ from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from embedder.errors import DocumentTooLongError
+from embedder.errors import DocumentTooLongError, RequestError
 from embedder.specs import ChunkSpec, Overflow
 from embedder.tokens import Pieces, Tokenizer
 
 BLOCK_CHARACTERS = 100_000
 """Longest stretch tokenised at once; a longer document is taken block by block, so that one
 enormous document needs no more memory than a large one."""
+
+LEAST_ROOM = 8
+"""Tokens of text that a window must have room for beside a prompt."""
 
 FAST_CHARACTERS_PER_TOKEN = 40
 """A text with more characters than this times the window goes the careful way from the start."""
@@ -69,6 +72,7 @@ def cut_documents(
     Raises:
         DocumentTooLongError: a document is too long and `spec` asks for an error.
     """
+    _check_prompt(tokenizer, spec, prompt)
     passages: list[Passage] = []
     n_windowed = n_truncated = 0
     short = [i for i, text in enumerate(texts) if len(text) <= _fast_limit(spec)]
@@ -94,6 +98,16 @@ def cut_documents(
         n_windowed += len(found) > 1
         passages += found
     return Cut(passages, n_windowed, n_truncated)
+
+
+def _check_prompt(tokenizer: Tokenizer, spec: ChunkSpec, prompt: str) -> None:
+    [around] = tokenizer.encode([prompt])
+    if prompt and spec.window - len(around) < LEAST_ROOM:
+        raise RequestError(
+            f"The passage prompt {prompt!r} takes {len(around)} of the window's {spec.window} "
+            "tokens, which leaves no room for text.",
+            "Give a shorter --passage-prompt or a larger --window.",
+        )
 
 
 def _fast_limit(spec: ChunkSpec) -> int:

@@ -13,17 +13,12 @@ from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
 from embedder.cache import cached_folder
-from embedder.checkpoint import Checkpoint
+from embedder.checkpoint import LENGTH_STEP, Checkpoint
 from embedder.errors import ModelError
 from embedder.specs import digest_of
 
 Pieces = npt.NDArray[np.int64]
 """Piece ids of one text, special tokens included, shape (n_pieces,)."""
-
-LENGTH_STEP = 8
-"""Padded lengths are multiples of this. A batch holds texts of one padded length only, so the
-arithmetic for a text does not depend on what else is in its batch: its vector is the same to the
-last bit however the work was cut. It costs a few percent of padding."""
 
 
 @dataclass(frozen=True)

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
 import numpy.typing as npt
-from faiss.contrib.ondisk import merge_ondisk
 
 from embedder.errors import IndexFormatError
 from embedder.specs import digest_of
@@ -20,16 +22,18 @@ from embedder.vectors import HalfRows, Rows, check_unit_rows
 from indexes.durable import publish_folder, temporary_beside
 from indexes.layout import FAISS_FILE, Layout
 from indexes.manifest import GenerationRecord, SegmentRecord
-from indexes.segments import open_vectors
+from indexes.segments import iterate_vectors
 
 EXACT_LIMIT = 200_000
 """Up to so many vectors a scan is exact and takes a few milliseconds."""
 
-BLOCK_ROWS = 65_536
+BLOCK_ROWS = 16_384
 TRAINING_ROWS_PER_LIST = 40
 MAX_TRAINING_ROWS = 131_072
 SEED = 1729
-LISTS_FILE = "lists.ivfdata"
+LISTS_FILE = "lists.bin"
+SIZES_FILE = "sizes.npy"
+ID_BYTES = 8
 
 
 @dataclass(frozen=True)
@@ -53,15 +57,15 @@ class Structure:
 
 
 def choose_structure(n_vectors: int, exact_limit: int = EXACT_LIMIT) -> Structure:
-    """Exact up to `exact_limit` vectors, then an inverted file of 8-bit codes.
+    """Exact up to `exact_limit` vectors, then an inverted file of the same float16 rows.
 
-    The number of lists follows FAISS's guideline of 4 to 16 times the square root of the number
-    of vectors; candidates are scored again from the stored float16 rows.
+    Lists of about half the square root of the number of vectors, of which a query visits a
+    sixteenth; fewer and longer lists than FAISS's guideline, because training is what needs memory.
     """
     if n_vectors <= exact_limit:
         return Structure("SQfp16")
-    n_lists = int(4 * math.sqrt(n_vectors))
-    return Structure(f"IVF{n_lists},SQ8", n_lists, max(16, n_lists // 16))
+    n_lists = int(2 * math.sqrt(n_vectors))
+    return Structure(f"IVF{n_lists},SQfp16", n_lists, max(16, n_lists // 16))
 
 
 def build_generation(
@@ -85,12 +89,12 @@ def build_generation(
     generation_id = digest_of([structure.name, structure.parameters, width, ids])[:32]
     final = layout.generation(generation_id)
     with _fresh_folder(temporary_beside(final)) as folder:
-        blocks = _blocks(layout, segments, width)
+        blocks = partial(_blocks, layout, segments, width)
         if structure.n_lists:
-            sample = _training_sample(layout, segments, width, n_vectors, structure.n_lists)
-            _build_inverted(structure, sample, blocks, folder, width)
+            sample = _training_sample(blocks(), n_vectors, structure.n_lists, width)
+            _build_inverted(structure, sample, blocks, folder)
         else:
-            _build_flat(structure, blocks, folder, width)
+            _build_flat(structure, blocks(), folder, width)
         files = publish_folder(folder, final)
     return GenerationRecord(
         id=generation_id,
@@ -117,10 +121,9 @@ def _blocks(layout: Layout, segments: Sequence[SegmentRecord], width: int) -> It
     waiting: list[HalfRows] = []
     n_waiting = 0
     for segment in segments:
-        rows = open_vectors(layout, segment, width)
-        for start in range(0, len(rows), BLOCK_ROWS):
-            waiting.append(rows[start : start + BLOCK_ROWS])
-            n_waiting += len(waiting[-1])
+        for rows in iterate_vectors(layout, segment, width, BLOCK_ROWS):
+            waiting.append(rows)
+            n_waiting += len(rows)
             if n_waiting >= BLOCK_ROWS:
                 yield _checked(waiting)
                 waiting, n_waiting = [], 0
@@ -154,42 +157,91 @@ def _write(index: faiss.Index, path: Path) -> None:
         raise OSError(f"{path} cannot be written: {error}") from error
 
 
-def _training_sample(
-    layout: Layout, segments: Sequence[SegmentRecord], width: int, n_vectors: int, n_lists: int
-) -> Rows:
-    """A uniform sample over all segments, shape (n_sample, width)."""
+def _training_sample(blocks: Iterator[Rows], n_vectors: int, n_lists: int, width: int) -> Rows:
+    """A uniform sample over all vectors, shape (n_sample, width)."""
     n_sample = min(n_vectors, TRAINING_ROWS_PER_LIST * n_lists, MAX_TRAINING_ROWS)
     chosen = np.random.default_rng(SEED).choice(n_vectors, n_sample, replace=False)
     chosen.sort()
-    parts, first = [], 0
-    for segment in segments:
-        low, high = np.searchsorted(chosen, [first, first + segment.n_passages])
-        if high > low:
-            parts.append(open_vectors(layout, segment, width)[chosen[low:high] - first])
-        first += segment.n_passages
-    return _checked(parts)
+    sample = np.empty((n_sample, width), dtype=np.float32)
+    first = 0
+    for block in blocks:
+        low, high = np.searchsorted(chosen, [first, first + len(block)])
+        sample[low:high] = block[chosen[low:high] - first]
+        first += len(block)
+    return sample
 
 
 def _build_inverted(
-    structure: Structure, sample: Rows, blocks: Iterator[Rows], folder: Path, width: int
+    structure: Structure, sample: Rows, blocks: Callable[[], Iterator[Rows]], folder: Path
 ) -> None:
-    """Train, write each block as its own file, then merge the lists on disk."""
-    index = faiss.index_factory(width, structure.name, faiss.METRIC_INNER_PRODUCT)
+    """Train the lists, then write their contents beside the index, a block at a time.
+
+    FAISS's own merge of inverted lists maps all their files at once. Here a first pass assigns
+    the vectors to lists, which gives every list its place in one file, and a second fills it.
+    """
+    index = _train(structure, sample)
+    _write(index, folder / FAISS_FILE)
+    lists = np.concatenate(
+        [index.quantizer.search(block, 1)[1][:, 0].astype(np.int32) for block in blocks()]
+    )
+    sizes = np.bincount(lists, minlength=structure.n_lists).astype(np.uint64)
+    np.save(folder / SIZES_FILE, sizes, allow_pickle=False)
+    _write_lists(folder / LISTS_FILE, lists, sizes, blocks(), int(index.code_size))
+
+
+def _train(structure: Structure, sample: Rows) -> Any:
+    index: Any = faiss.index_factory(sample.shape[1], structure.name, faiss.METRIC_INNER_PRODUCT)
+    index.by_residual = False  # a code is the float16 row itself
     index.cp.seed = SEED
     index.train(sample)
-    parts: list[Path] = []
+    return index
+
+
+def _write_lists(
+    path: Path,
+    lists: npt.NDArray[np.int32],
+    sizes: npt.NDArray[np.uint64],
+    blocks: Iterator[Rows],
+    code_size: int,
+) -> None:
+    """One list after another, each its codes and then its int64 ids, as FAISS maps them."""
+    ends = np.cumsum(sizes.astype(np.int64) * (code_size + ID_BYTES))
+    starts = ends - sizes.astype(np.int64) * (code_size + ID_BYTES)
+    filled = np.zeros(len(sizes), dtype=np.int64)
     first = 0
-    for block in blocks:
-        part = faiss.clone_index(index)
-        part.add_with_ids(block, np.arange(first, first + len(block)))
-        first += len(block)
-        parts.append(folder / f"part-{len(parts)}")
-        _write(part, parts[-1])
-    lists = folder / LISTS_FILE
-    merge_ondisk(index, [str(part) for part in parts], str(lists))
-    _write(index, folder / FAISS_FILE)
-    for part in parts:
-        part.unlink()
+    with path.open("wb") as file:
+        file.truncate(int(ends[-1]))
+        for block in blocks:
+            codes = block.astype("<f2")
+            own = lists[first : first + len(block)]
+            order = np.argsort(own, kind="stable")
+            found, at = np.unique(own[order], return_index=True)
+            for number, rows in zip(found, np.split(order, at[1:]), strict=True):
+                codes_at = int(starts[number] + filled[number] * code_size)
+                ids_at = int(starts[number] + int(sizes[number]) * code_size)
+                os.pwrite(file.fileno(), codes[rows].tobytes(), codes_at)
+                ids = (rows + first).astype("<i8").tobytes()
+                os.pwrite(file.fileno(), ids, ids_at + int(filled[number]) * ID_BYTES)
+                filled[number] += len(rows)
+            first += len(block)
+
+
+def _open_lists(index: Any, folder: Path, record: GenerationRecord) -> None:
+    """Map the file of inverted lists into an index that was written without them."""
+    sizes = np.load(folder / SIZES_FILE, allow_pickle=False)
+    lists: Any = faiss.OnDiskInvertedLists(index.nlist, index.code_size, str(folder / LISTS_FILE))
+    n_bytes = (folder / LISTS_FILE).stat().st_size
+    if sizes.shape != (index.nlist,) or int(sizes.sum()) != record.n_vectors:
+        raise ValueError(f"{SIZES_FILE} does not describe {record.n_vectors} vectors")
+    if n_bytes != record.n_vectors * (index.code_size + ID_BYTES):
+        raise ValueError(f"{LISTS_FILE} has {n_bytes} bytes")
+    lists.read_only = True
+    lists.set_all_lists_sizes(faiss.swig_ptr(sizes))
+    lists.totsize = n_bytes
+    lists.do_mmap()
+    index.replace_invlists(lists, True)
+    lists.this.disown()  # the index owns them now
+    index.ntotal = record.n_vectors
 
 
 class FaissIndex:
@@ -207,9 +259,10 @@ class FaissIndex:
     def __init__(self, folder: Path, record: GenerationRecord, width: int) -> None:
         path = folder / FAISS_FILE
         try:
-            flags = faiss.IO_FLAG_ONDISK_SAME_DIR if record.parameters else 0
-            self._index = faiss.read_index(str(path), flags)
-        except RuntimeError as error:
+            self._index = faiss.read_index(str(path))
+            if record.parameters:
+                _open_lists(self._index, folder, record)
+        except (RuntimeError, OSError, ValueError) as error:
             raise IndexFormatError(
                 f"{path} is damaged.", "Run embedder index again to restore it."
             ) from error

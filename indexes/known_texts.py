@@ -25,12 +25,16 @@ def unpack(places: Places) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]
     return places >> ROW_BITS, places & ((1 << ROW_BITS) - 1)
 
 
+MAX_RUN = 1 << 17
+"""Longest run that is merged further: a merge needs a few times the memory of what it merges."""
+
+
 @dataclass
 class KnownTexts:
     """Content hashes with the places of their vectors, 24 bytes a text.
 
     Sorted runs that are merged when they reach each other's size (O'Neil 1996, the log-structured
-    merge tree): adding is cheap, and there are only logarithmically many runs to look through.
+    merge tree): adding is cheap, and there are few runs to look through.
     """
 
     _runs: list[tuple[TextHashes, Places]] = field(default_factory=list)
@@ -55,7 +59,7 @@ class KnownTexts:
             return
         order = np.argsort(hashes[:, 0], kind="stable")
         run = (hashes[order], places[order])
-        while self._runs and len(self._runs[-1][1]) <= 2 * len(run[1]):
+        while self._runs and len(self._runs[-1][1]) <= min(2 * len(run[1]), MAX_RUN):
             run = _merge(self._runs.pop(), run)
         self._runs.append(run)
 

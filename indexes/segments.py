@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -185,6 +185,21 @@ def open_vectors(layout: Layout, segment: SegmentRecord, width: int) -> HalfRows
             "Build the index again.",
         )
     return rows
+
+
+def iterate_vectors(
+    layout: Layout, segment: SegmentRecord, width: int, block_rows: int
+) -> Iterator[HalfRows]:
+    """A segment's vectors in order, read a block at a time; a mapped file would stay resident."""
+    path = layout.segment(segment.id) / VECTORS_FILE
+    with path.open("rb") as file:
+        file.seek(NPY_HEADER_BYTES)
+        for start in range(0, segment.n_passages, block_rows):
+            n_rows = min(block_rows, segment.n_passages - start)
+            values = np.fromfile(file, dtype="<f2", count=n_rows * width)
+            if len(values) != n_rows * width:
+                raise IndexFormatError(f"{path} is cut short.", "Build the index again.")
+            yield values.reshape(n_rows, width)
 
 
 def read_rows(folder: Path, rows: Sequence[int], width: int) -> HalfRows:

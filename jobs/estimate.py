@@ -94,7 +94,7 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
     n_passages, n_tokens = round(len(pieces) * factor), round(sum(map(len, pieces)) * factor)
     width = encoder.encoder.spec.width
     structure = choose_structure(n_passages, options.exact_limit)
-    row_bytes = 2 * width + (width + 8 if structure.n_lists else 2 * width) + PASSAGE_BYTES
+    row_bytes = 4 * width + PASSAGE_BYTES
     text_bytes = sum(len(text.encode()) for text in texts) * factor
     return Estimate(
         index=str(plan.layout.root),

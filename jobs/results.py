@@ -183,4 +183,6 @@ def _passage_lines(hit: Hit, *, is_plain: bool) -> list[Any]:
     text.append(marks[0] + " ".join(best.split()) + marks[1], style="bold")
     text.append((" " if after.strip() else "") + " ".join(after.split()))
     lines = text.wrap(Console(width=TEXT_WIDTH), TEXT_WIDTH - 5)
+    for line in lines:
+        line.rstrip()
     return [Text("     ") + line for line in lines]

@@ -144,10 +144,9 @@ def _quantise(
     base = graph_path(checkpoint, spec.for_queries(Precision.FP32))
     log.info("calibrating %s at int8 on %d texts (once)", checkpoint.name, len(texts))
     tokenizer = Tokenizer(checkpoint)
-    pieces = [
-        ids[: spec.max_tokens]
-        for ids in tokenizer.encode([spec.passage_prompt + text for text in texts])
-    ]
+    reference = _reference(checkpoint, spec, tokenizer)
+    encoded = tokenizer.encode([spec.passage_prompt + text for text in texts])
+    pieces = [reference.cut(ids) for ids in encoded]
 
     def feed(index: int) -> dict[str, Any]:
         batch = tokenizer.batch([pieces[index]], padded_length(len(pieces[index])))
@@ -168,7 +167,7 @@ def _quantise(
     engine = OpenVINOEncoder(folder / GRAPH_FILE, spec)
     found = least_cosine(
         TextEncoder(tokenizer, engine).encode_pieces(pieces),
-        _reference(checkpoint, spec, tokenizer).encode_pieces(pieces),
+        reference.encode_pieces(pieces),
     )
     check_parity(Precision.INT8, found, engine="OpenVINO", model=checkpoint.name)
     (folder / PARITY_FILE).write_text(json.dumps({Precision.INT8.value: found}), "utf-8")

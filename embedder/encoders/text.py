@@ -41,7 +41,7 @@ class TextEncoder:
         """
         prompt = self.prompt(kind)
         pieces = self.tokenizer.encode([prompt + text for text in texts])
-        return self.encode_pieces([self._cut(ids) for ids in pieces])
+        return self.encode_pieces([self.cut(ids) for ids in pieces])
 
     def encode_pieces(self, pieces: Sequence[Pieces]) -> Rows:
         """Unit vectors of tokenised texts, none longer than the window."""
@@ -51,7 +51,8 @@ class TextEncoder:
             rows[indices] = self.encoder.encode(batch)
         return rows
 
-    def _cut(self, pieces: Pieces) -> Pieces:
+    def cut(self, pieces: Pieces) -> Pieces:
+        """Pieces of a text without what is past the window; its last special tokens stay."""
         most = self.encoder.spec.max_tokens
         if len(pieces) <= most:
             return pieces

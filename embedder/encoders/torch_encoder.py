@@ -69,7 +69,7 @@ def best_device() -> str:
 def _open_device(name: str) -> torch.device:
     try:
         device = torch.device(best_device() if name == "auto" else name)
-        torch.zeros(1, device=device)
+        torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         cause = next(iter(str(error).splitlines()), "")
         raise EngineError(
