@@ -12,8 +12,8 @@ from embedder.errors import ColumnError
 
 TEXT_NAMES = ("text", "content", "body", "passage", "document", "paragraph", "sentence", "abstract")
 ID_NAMES = ("id", "_id", "doc_id", "document_id", "docid", "uuid")
-RESERVED = ("__row", "__id", "__text")
-"""Columns of our own in an index's documents, beside the user's."""
+RESERVED = ("__row", "__id", "__text", "__segment", "file_index")
+"""Names that are ours, or DuckDB's, where an index's documents are queried."""
 
 
 @dataclass(frozen=True, kw_only=True)

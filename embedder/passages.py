@@ -18,7 +18,7 @@ BLOCK_CHARACTERS = 100_000
 """Longest stretch tokenised at once; a longer document is taken block by block, so that one
 enormous document needs no more memory than a large one."""
 
-LEAST_ROOM = 8
+LEAST_ROOM = 4
 """Tokens of text that a window must have room for beside a prompt."""
 
 FAST_CHARACTERS_PER_TOKEN = 40

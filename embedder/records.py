@@ -22,6 +22,11 @@ def hash_texts(texts: Sequence[str]) -> TextHashes:
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2).astype(np.uint64)
 
 
+def is_utf8(text: str) -> bool:
+    """Whether a text has no lone surrogates, which stand for bytes that were no UTF-8."""
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
 @dataclass(frozen=True)
 class PassageTable:
     """Passages of one segment, as columns of equal length n.

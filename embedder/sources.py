@@ -108,8 +108,8 @@ def _files_under(
         if info.type == fs.FileType.File:
             return [_source_file(filesystem, path, path.rpartition("/")[2], shown, path)]
         entries = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
-    except OSError as error:
-        raise SourceError(f"{shown} cannot be listed: {error}.") from error
+    except (OSError, UnicodeError) as error:
+        raise SourceError(f"{shown!r} cannot be listed: {error}.") from error
     root = path.rstrip("/")
     files = sorted(
         (entry.path, entry.path[len(root) + 1 :])

@@ -150,7 +150,7 @@ def read_manifest(layout: Layout) -> Manifest:
     try:
         content = json.loads(raw)
         found = content["format"]
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
         raise IndexFormatError(f"{layout.manifest} is damaged: {error}.", repair) from error
     if found != FORMAT:
         raise IndexFormatError(
@@ -158,7 +158,11 @@ def read_manifest(layout: Layout) -> Manifest:
             "Update embedder, or build the index again.",
         )
     digest = content.pop("digest", None)
-    if digest_of(content) != digest:
+    try:
+        is_whole = digest_of(content) == digest
+    except (UnicodeError, RecursionError):  # a lone surrogate, say, which we never write
+        is_whole = False
+    if not is_whole:
         raise IndexFormatError(f"{layout.manifest} is damaged: its digest is wrong.", repair)
     try:
         return _from_json(content)

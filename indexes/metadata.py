@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -12,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import FilterError, IndexFormatError
-from embedder.records import TextHashes
+from embedder.records import TextHashes, is_utf8
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, Layout
 from indexes.manifest import Manifest, SegmentRecord
 
@@ -61,10 +63,28 @@ class MetadataStore:
     @property
     def metadata_columns(self) -> list[str]:
         """Metadata columns that the segments have."""
+        if not self._segments:
+            return []
         if self._columns is None:
             found = self._rows(f"DESCRIBE SELECT * FROM {self._documents()}", "the documents")
             self._columns = [r[0] for r in found if r[0] not in ("__row", "__id", "__text")]
         return self._columns
+
+    def resolve_fields(self, fields: Sequence[str]) -> list[str]:
+        """Metadata columns by their names in any case.
+
+        Raises:
+            FilterError: there is no such column.
+        """
+        available = {name.casefold(): name for name in self.metadata_columns}
+        unknown = [name for name in fields if name.casefold() not in available]
+        if unknown and self._segments:
+            raise FilterError(
+                f"The index has no metadata column {unknown[0]!r}; it has: "
+                f"{', '.join(self.metadata_columns) or 'none'}.",
+                "Give --fields these names.",
+            )
+        return [available[name.casefold()] for name in fields if name not in unknown]
 
     def passage_documents(self) -> npt.NDArray[np.int64]:
         """Number of the document of each passage, both counted over all segments in order."""
@@ -119,15 +139,7 @@ class MetadataStore:
         self, wanted: Mapping[int, Sequence[int]], fields: Sequence[str]
     ) -> dict[tuple[int, int], DocumentRow]:
         """Documents by (number of the segment, row in it), with some of their metadata."""
-        available = {name.casefold(): name for name in self.metadata_columns}
-        unknown = [name for name in fields if name.casefold() not in available]
-        if unknown:
-            raise FilterError(
-                f"The index has no metadata column {unknown[0]!r}; it has: "
-                f"{', '.join(self.metadata_columns) or 'none'}.",
-                "Give --fields these names.",
-            )
-        chosen = [available[name.casefold()] for name in fields]
+        chosen = self.resolve_fields(fields)
         result: dict[tuple[int, int], DocumentRow] = {}
         used = [segment for segment, rows in wanted.items() if rows]
         if not used:
@@ -143,19 +155,17 @@ class MetadataStore:
             f"SELECT file_index, __row, __id, __text{names} FROM {self._documents(used, chosen)} "
             f"WHERE __row IN ({every}) AND ({per_segment})"
         )
-        for index, row, document_id, text, *values in self._rows(sql, "the documents"):
+        # Through Arrow: DuckDB's own conversion of times with a zone needs one more package.
+        for found in self._arrow(sql).to_pylist():
+            index, row, document_id, text, *values = found.values()
             metadata = dict(zip(chosen, values, strict=True))
             result[used[index], row] = DocumentRow(document_id, text, metadata)
         return result
 
     def arrow_schema(self, fields: Sequence[str]) -> Any:
         """Types of metadata columns, as a pyarrow schema."""
-        names = ", ".join(_identifier(name) for name in fields)
-        sql = f"SELECT {names or 'NULL'} FROM {self._documents()} LIMIT 0"
-        try:
-            schema: Any = self._connection.sql(sql).to_arrow_table().schema
-        except duckdb.Error as error:
-            raise _damaged("the documents", error) from error
+        names = ", ".join(_identifier(name) for name in self.resolve_fields(fields))
+        schema = self._arrow(f"SELECT {names or 'NULL'} FROM {self._documents()} LIMIT 0").schema
         return schema if names else schema.remove(0)
 
     def count_duplicate_ids(self) -> int:
@@ -219,7 +229,14 @@ class MetadataStore:
         return self._rows(" UNION ALL ".join(parts), file) if parts else []
 
     def _path(self, segment: SegmentRecord, file: str) -> str:
-        return str(self._layout.segment(segment.id) / file)
+        return _literal(self._layout.segment(segment.id) / file)
+
+    def _arrow(self, sql: str) -> Any:
+        """The result of a query over the documents, as a pyarrow table."""
+        try:
+            return self._connection.sql(sql).to_arrow_table()
+        except duckdb.Error as error:
+            raise _damaged("the documents", error) from error
 
     def _rows(self, sql: str, what: str) -> list[tuple[Any, ...]]:
         try:
@@ -244,7 +261,9 @@ def _open_locked(layout: Layout, segments: Sequence[SegmentRecord]) -> duckdb.Du
     connection.execute("SET enable_external_file_cache = false")
     connection.execute("SET autoinstall_known_extensions = false")
     connection.execute("SET autoload_known_extensions = false")
-    connection.execute(f"SET allowed_directories = [{_quote(str(layout.segments) + '/')}]")
+    folders = (_literal(layout.segments), str(layout.segments))  # as a pattern and as it is
+    allowed = ", ".join(_quote(f"{folder}/") for folder in folders)
+    connection.execute(f"SET allowed_directories = [{allowed}]")
     connection.execute("SET enable_external_access = false")
     connection.execute("SET lock_configuration = true")
     return connection
@@ -255,6 +274,8 @@ def _check_expression(where: str) -> None:
     hint = "For example: --where \"year >= 2020 AND lang = 'en'\""
     # The newlines keep a comment in the expression from hiding the closing parenthesis.
     statement = f"SELECT (\n{where}\n)"
+    if not is_utf8(where):
+        raise FilterError(f"The filter {where!r} is not text in UTF-8.", hint)
     try:
         n_statements = len(duckdb.extract_statements(statement))
         [serialized] = duckdb.execute(
@@ -297,6 +318,11 @@ def _has_query(tree: Any) -> bool:
 def _damaged(what: str, error: duckdb.Error) -> IndexFormatError:
     cause = str(error).strip().split("\n")[0]
     return IndexFormatError(f"{what} cannot be read: {cause}", "Build the index again.")
+
+
+def _literal(path: Path) -> str:
+    """A path in which DuckDB sees no pattern."""
+    return re.sub(r"[*?[]", r"[\g<0>]", str(path))
 
 
 def _numbers(rows: Sequence[int]) -> str:

@@ -93,7 +93,7 @@ class Searcher:
                 f"The queries' vectors have shape {queries.shape}, and the index's have "
                 f"{self._width} components."
             )
-        allowed = self._allowed_passages(where) if where else None
+        allowed = None if where is None else self._allowed_passages(where)
         found = self._best_documents(queries, k, allowed)
         return self._describe(found, fields)
 
@@ -166,7 +166,9 @@ class Searcher:
             block = positions[start : start + SCAN_ROWS]
             found = queries @ self._rows(block).astype(np.float32).T
             for i, row in enumerate(found):
-                top = np.argpartition(-row, min(n, len(row)) - 1)[:n]
+                # All that reach the n-th score, so that ties stay in the corpus's order.
+                least = np.partition(row, max(0, len(row) - n))[max(0, len(row) - n)]
+                top = np.flatnonzero(row >= least)
                 best[i].append(block[top])
                 scores[i].append(row[top])
         return [

@@ -176,7 +176,7 @@ def open_vectors(layout: Layout, segment: SegmentRecord, width: int) -> HalfRows
         if segment.n_passages == 0:
             return np.empty((0, width), dtype=np.float16)
         rows: HalfRows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, EOFError) as error:
         raise IndexFormatError(f"{path} is damaged: {error}.", "Build the index again.") from error
     if rows.shape != (segment.n_passages, width) or rows.dtype != np.float16:
         raise IndexFormatError(

@@ -106,20 +106,21 @@ def build_index(options: BuildOptions, progress: Progress | None = None) -> Buil
     started = time.monotonic()
     progress.start_stage("opening")
     plan = plan_build(options)
-    is_new = not plan.layout.root.exists()
+    layout, is_new = plan.layout, not plan.layout.root.exists()
     try:
-        plan.layout.root.mkdir(parents=True, exist_ok=True)
-        with hold_lock(plan.layout.lock):
-            return _Build(plan, options, progress, started).run()
+        layout.root.mkdir(parents=True, exist_ok=True)
+        with hold_lock(layout.lock):
+            try:
+                return _Build(plan, options, progress, started).run()
+            finally:
+                if is_new and not layout.manifest.exists():
+                    shutil.rmtree(layout.root, ignore_errors=True)
     except OSError as error:
         raise OutputError(
-            f"{plan.layout.root} cannot be written: {error.strerror or error}.",
+            f"{layout.root} cannot be written: {error.strerror or error}.",
             "Make room or choose another --out, and run the same command again: what was "
             "committed is kept.",
         ) from error
-    finally:
-        if is_new and not plan.layout.manifest.exists():
-            shutil.rmtree(plan.layout.root, ignore_errors=True)
 
 
 class _Build:

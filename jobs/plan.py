@@ -26,7 +26,7 @@ from embedder.errors import (
     SourceError,
 )
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow
-from indexes.durable import TEMPORARY_PREFIX
+from indexes.durable import temporary_beside
 from indexes.faiss_index import EXACT_LIMIT
 from indexes.layout import INDEX_ENDING, Layout
 from indexes.manifest import Manifest, read_manifest
@@ -93,6 +93,12 @@ def plan_build(options: BuildOptions) -> Plan:
         raise RequestError(f"--limit {options.limit} leaves nothing to index.", "Give at least 1.")
     shards = corpus.shards(options.limit)
     checkpoint, encoder_options = _encoder_options(options, before)
+    if before is not None:
+        precision = encoder_options.precision or before.encoder.precision
+        asked = encoder_options.spec(checkpoint, precision)
+        # Before the engine opens, which may export the model for nothing.
+        calibrated = replace(asked, calibration=before.encoder.calibration)
+        _check_same(before, calibrated, _chunking(options, before, asked), corpus, layout)
     calibration = _Calibration(layout, before, corpus, shards)
     encoder = open_encoder(encoder_options, checkpoint=checkpoint, calibration=calibration)
     spec = encoder.encoder.spec
@@ -140,19 +146,21 @@ def read_before(layout: Layout) -> Manifest | None:
             f"{layout.root} is a file, and a folder is wanted.", "Choose another --out."
         )
     try:
-        return read_manifest(layout)
+        manifest = read_manifest(layout)
     except IndexNotFoundError:
-        own = {layout.lock.name, layout.segments.name, layout.calibration.name}
+        files = {layout.lock, layout.calibration, layout.segments}
+        files |= {temporary_beside(path) for path in (layout.calibration, layout.manifest)}
+        own = {path.name for path in files}
         entries = list(layout.root.iterdir()) if layout.root.exists() else []
-        foreign = [
-            p.name for p in entries if p.name not in own and not p.name.startswith(TEMPORARY_PREFIX)
-        ]
+        foreign = [path.name for path in entries if path.name not in own]
         if foreign:
             raise OutputError(
                 f"{layout.root} holds something else than an index ({sorted(foreign)[0]}).",
                 "Choose another --out, or an empty folder.",
             ) from None
         return None
+    # A build that ended before its first segment binds nobody to its settings.
+    return manifest if manifest.segments else None
 
 
 def _encoder_options(

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from embedder.errors import ColumnError, SourceError
+from embedder.records import is_utf8
 
 log = logging.getLogger(__name__)
 
@@ -46,16 +46,14 @@ def read_queries(path: str, column: str | None = None) -> Iterator[str]:
 
 
 def _lines(path: str) -> Iterator[tuple[int, str]]:
-    if path == "-":
-        yield from enumerate(sys.stdin, 1)
-        return
     try:
-        with Path(path).open(encoding="utf-8") as file:
+        with open(0 if path == "-" else path, encoding="utf-8", closefd=path != "-") as file:
             yield from enumerate(file, 1)
-    except OSError as error:
-        raise SourceError(f"{path} cannot be read: {error.strerror}.") from error
-    except UnicodeDecodeError as error:
-        raise SourceError(f"{path} is not text in UTF-8: {error.reason}.") from error
+    except (OSError, ValueError) as error:
+        if isinstance(error, UnicodeDecodeError):
+            raise SourceError(f"{path} is not text in UTF-8: {error.reason}.") from error
+        cause = getattr(error, "strerror", None) or error
+        raise SourceError(f"{path} cannot be read: {cause}.") from error
 
 
 def _json_queries(path: str, column: str | None) -> Iterator[str]:
@@ -77,6 +75,8 @@ def _json_query(path: str, number: int, line: str, column: str | None) -> str:
             f"{path}, line {number}, has no query: a text field {' or '.join(names)} is wanted.",
             "Name the field with --column.",
         )
+    if not is_utf8(value):
+        raise SourceError(f"{path}, line {number}, is not text in UTF-8.")
     return value
 
 

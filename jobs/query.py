@@ -19,6 +19,7 @@ from embedder.errors import (
     ModelError,
     RequestError,
 )
+from embedder.records import is_utf8
 from embedder.sentences import split_sentences
 from embedder.specs import EncoderSpec, Engine, Precision, TextKind
 from embedder.vectors import Rows
@@ -108,6 +109,14 @@ class Index:
         """Metadata columns."""
         return self.searcher.metadata.metadata_columns
 
+    def resolve_fields(self, fields: Sequence[str] | None) -> list[str]:
+        """Metadata columns by their names in any case, all of them for None.
+
+        Raises:
+            FilterError: there is no such column.
+        """
+        return self.fields if fields is None else self.searcher.metadata.resolve_fields(fields)
+
     def __enter__(self) -> Index:
         return self
 
@@ -169,8 +178,11 @@ class Index:
         blank = [i for i, query in enumerate(queries) if not query.strip()]
         if blank:
             raise RequestError(f"Query {blank[0] + 1} is empty.", "Give it some words.")
+        broken = [query for query in queries if not is_utf8(query)]
+        if broken:
+            raise RequestError(f"The query {broken[0]!r} is not text in UTF-8.")
         results: list[list[Hit]] = []
-        chosen = self.fields if fields is None else list(fields)
+        chosen = self.resolve_fields(fields)
         for start in range(0, len(queries), QUERY_BLOCK):
             block = queries[start : start + QUERY_BLOCK]
             rows = self.encode(block)

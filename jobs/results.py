@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import json
+import math
 import textwrap
 from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
@@ -68,6 +70,8 @@ def write_file(
         OutputError: the file cannot be written.
     """
     final = Path(out)
+    if not final.name or final.is_dir():
+        raise OutputError(f"{out} cannot be written: it is a folder.", "Name a file with --out.")
     temporary = temporary_beside(final)
     try:
         if form is Format.PARQUET:
@@ -79,7 +83,8 @@ def write_file(
     except OSError as error:
         raise OutputError(f"{out} cannot be written: {error.strerror or error}.") from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _flat(results: Iterable[list[Hit]]) -> Iterator[Hit]:
@@ -87,7 +92,20 @@ def _flat(results: Iterable[list[Hit]]) -> Iterator[Hit]:
 
 
 def _json(hit: Hit) -> str:
-    return json.dumps(hit.to_json(), ensure_ascii=False, default=str)
+    values = hit.to_json()
+    metadata = {name: _finite(value) for name, value in hit.metadata.items()}
+    return json.dumps({**values, "metadata": metadata}, ensure_ascii=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """A value without NaN and infinities, which JSON has not: null in their place."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
 
 
 def _write_json(results: Iterable[list[Hit]], stream: TextIO) -> None:
@@ -145,7 +163,11 @@ def _write_text(results: Iterable[list[Hit]], stream: TextIO, fields: Sequence[s
     from rich.console import Console
     from rich.text import Text
 
-    console = Console(file=stream, highlight=False, soft_wrap=True)
+    class PipeConsole(Console):
+        def on_broken_pipe(self) -> None:
+            raise BrokenPipeError  # the command line decides what to do about it
+
+    console = PipeConsole(file=stream, highlight=False, soft_wrap=True)
     last: str | None = None
     for hits in results:
         for hit in hits:

@@ -88,7 +88,7 @@ def command(*arguments: str | Path) -> Sequence[str]:
 
 @pytest.fixture(scope="session")
 def demo_index(tmp_path_factory: pytest.TempPathFactory, small_corpus: Path, run: Run) -> Path:
-    """An index of the small corpus with the bundled model, as a user builds it. Do not change it."""
+    """An index of the small corpus with the bundled model. Copy it before changing it."""
     out = tmp_path_factory.mktemp("demo") / "small.index"
     done = run("index", small_corpus, "--out", out)
     assert done.returncode == 0, done.stderr

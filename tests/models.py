@@ -1,4 +1,4 @@
-"""Tiny models with random weights in the layout of real ones, for tests of the real loading code."""
+"""Tiny models with random weights in the layout of real ones, for the real loading code."""
 
 from __future__ import annotations
 

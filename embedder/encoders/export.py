@@ -32,6 +32,11 @@ PARITY_FILE = "parity.json"
 EXPORT_VERSION = 1
 """Part of every key: raise it when the exported graph changes."""
 
+SMOOTH_QUANT_ALPHA = 0.7
+"""How much of the activations' range moves into the weights (Xiao et al. 2023, SmoothQuant).
+On three samples of English text the bundled model's least cosine to fp32 was .994 to .996 at 0.7,
+.980 to .987 at 0.5 and .989 to .992 at the library's 0.95; the mean was .998 at 0.7."""
+
 HINTS = {Precision.FP32: "f32", Precision.BF16: "bf16", Precision.INT8: "f32"}
 """Arithmetic of what is not quantised; at int8 that is little, and fp32 is as fast there."""
 
@@ -154,6 +159,10 @@ def _quantise(
 
     with _silence():
         import nncf
+        from nncf.quantization.advanced_parameters import (
+            AdvancedQuantizationParameters,
+            AdvancedSmoothQuantParameters,
+        )
 
         nncf.set_log_level(logging.ERROR)
         graph = nncf.quantize(
@@ -162,6 +171,9 @@ def _quantise(
             model_type=nncf.ModelType.TRANSFORMER,
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pieces),
+            advanced_parameters=AdvancedQuantizationParameters(
+                smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA)
+            ),
         )
     openvino.save_model(graph, folder / GRAPH_FILE, compress_to_fp16=False)
     engine = OpenVINOEncoder(folder / GRAPH_FILE, spec)

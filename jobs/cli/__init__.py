@@ -45,7 +45,7 @@ cli.add_command(info_command)
 
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 130 interrupted."""
-    arguments = list(sys.argv[1:] if arguments is None else arguments)
+    arguments = [_as_utf8(a) for a in (sys.argv[1:] if arguments is None else arguments)]
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8")  # texts are, whatever the locale says
@@ -53,6 +53,14 @@ def main(arguments: Sequence[str] | None = None) -> None:
     for package in ("embedder", "indexes", "jobs"):
         logging.getLogger(package).setLevel(logging.INFO)
     sys.exit(_run(arguments))
+
+
+def _as_utf8(argument: str) -> str:
+    """An argument as the user typed it, whatever the locale made of it."""
+    try:
+        return os.fsencode(argument).decode("utf-8")
+    except UnicodeError:
+        return argument  # a file name may be any bytes
 
 
 def _run(arguments: list[str]) -> int:
@@ -70,10 +78,6 @@ def _run(arguments: list[str]) -> int:
             "Interrupted. What was committed is kept; run the same command to go on.", err=True
         )
         return INTERRUPTED
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does; the rest is of no use to anybody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return 0
     except EmbedderError as error:
         if "--traceback" in arguments:
             raise

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCES...")
 @click.option("--out", metavar="FOLDER", help="The index.  [default: <stem>.index]")
 @click.option("--text", metavar="COLUMN", help="Column that holds the text.")
-@click.option("--id", "id_column", metavar="COLUMN", help="Column that identifies a document.")
+@click.option("--id", metavar="COLUMN", help="Column that identifies a document.")
 @click.option(
     "--metadata",
     metavar="COLUMNS",
@@ -59,7 +59,7 @@ if TYPE_CHECKING:
 )
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
 @click.option("--dry-run", is_flag=True, help="Say what would be done and cost; write nothing.")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--format", type=click.Choice(["text", "json"]), default="text")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
 def index_command(**options: Any) -> None:
     """Embed the text of Parquet SOURCES into an index, or bring it up to date.
@@ -70,7 +70,7 @@ def index_command(**options: Any) -> None:
     """
     from jobs.progress import show_progress
 
-    dry_run, form, quiet = options["dry_run"], options["form"], options["quiet"]
+    dry_run, form, quiet = options["dry_run"], options["format"], options["quiet"]
     if quiet:
         logging.getLogger().setLevel(logging.ERROR)
         for package in ("embedder", "indexes", "jobs"):
@@ -105,7 +105,7 @@ def _build_options(options: dict[str, Any]) -> BuildOptions:
     return BuildOptions(
         sources=options["sources"],
         out=options["out"],
-        columns=ColumnRequest(text=options["text"], id=options["id_column"], metadata=names),
+        columns=ColumnRequest(text=options["text"], id=options["id"], metadata=names),
         encoder=EncoderOptions(
             model=options["model"],
             engine=None if engine == "auto" else Engine(engine),

@@ -14,15 +14,15 @@ if TYPE_CHECKING:
 @click.command("info")
 @click.argument("folder", required=False, metavar="[INDEX]")
 @click.option("--index", envvar=["EMBEDDER_INFO_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
-def info_command(folder: str | None, index: str | None, form: str) -> None:
+@click.option("--format", type=click.Choice(["text", "json"]), default="text")
+def info_command(folder: str | None, index: str | None, format: str) -> None:
     """Show what an index holds."""
     from indexes.layout import Layout
     from jobs.describe import describe_index
     from jobs.find import find_index
 
     description = describe_index(Layout(find_index(folder or index)))
-    if form == "json":
+    if format == "json":
         click.echo(json.dumps(description.to_json(), indent=1, ensure_ascii=False))
         return
     for line in _lines(description):

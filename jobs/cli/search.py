@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -11,12 +12,13 @@ import click
 
 if TYPE_CHECKING:
     from jobs.query import Hit, Index, QueryOptions
+    from jobs.results import Format
 
 QUERY_BLOCK = 256
 
 
 @click.command("search")
-@click.argument("queries", nargs=-1, metavar="QUERY...")
+@click.argument("query", nargs=-1, metavar="QUERY...")
 @click.option(
     "--index",
     envvar=["EMBEDDER_SEARCH_INDEX", "EMBEDDER_INDEX"],
@@ -26,14 +28,11 @@ QUERY_BLOCK = 256
 @click.option("-k", type=click.IntRange(1), default=10, help="Documents a query.")
 @click.option("--where", metavar="SQL", help='Only documents for which this holds: "year > 2020".')
 @click.option("--fields", metavar="COLUMNS", help="Metadata to show, separated by commas.")
-@click.option(
-    "--queries", "queries_file", metavar="FILE", help="Queries from .parquet, .jsonl, .txt or -."
-)
+@click.option("--queries", metavar="FILE", help="Queries from .parquet, .jsonl, .txt or -.")
 @click.option("--column", help="Column or field of --queries that holds the query.")
 @click.option("--out", metavar="FILE", help="Write the results here.")
 @click.option(
     "--format",
-    "form",
     type=click.Choice(["text", "json", "jsonl", "csv", "parquet"]),
     help="[default: by the ending of --out, else text]",
 )
@@ -45,28 +44,42 @@ QUERY_BLOCK = 256
 def search_command(**options: Any) -> None:
     """Find the documents nearest in meaning to each QUERY."""
     from jobs.query import open_index
-    from jobs.results import N_TEXT_FIELDS, Format, choose_format, write_file, write_results
+    from jobs.results import N_TEXT_FIELDS, Format, choose_format, write_file
 
     queries = _queries(options)
-    form = choose_format(options["form"], options["out"])
+    form = choose_format(options["format"], options["out"])
     with open_index(options["index"], _query_options(options)) as index:
         named = options["fields"]
-        fields = (
-            index.fields if named is None else [n.strip() for n in named.split(",") if n.strip()]
-        )
+        listed = None if named is None else [n.strip() for n in named.split(",") if n.strip()]
+        fields = index.resolve_fields(listed)
         if form is Format.TEXT and named is None:
             fields = fields[:N_TEXT_FIELDS]
         results = _search(index, queries, options, fields, with_sentences=form is Format.TEXT)
         if options["out"]:
             write_file(results, form, options["out"], index, fields)
         else:
-            write_results(results, form, sys.stdout, fields)
+            _write_stdout(results, form, fields)
+
+
+def _write_stdout(results: Iterator[list[Hit]], form: Format, fields: list[str]) -> None:
+    from embedder.errors import OutputError
+    from jobs.results import write_results
+
+    try:
+        write_results(results, form, sys.stdout, fields)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # The reader of our output went away, as `head` does; the rest is of no use to anybody.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise OutputError(f"stdout cannot be written: {error.strerror}.") from error
 
 
 def _queries(options: dict[str, Any]) -> Iterator[str]:
     from embedder.errors import RequestError
 
-    given, path = options["queries"], options["queries_file"]
+    given, path = options["query"], options["queries"]
     if bool(given) == bool(path):
         raise RequestError(
             "Queries are given both as arguments and in --queries."

@@ -1,0 +1,19 @@
+"""Fixtures for models that a test may change."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
+
+
+@pytest.fixture
+def tiny_copy(tmp_path: Path, tiny_model: Path) -> Path:
+    """A copy of the tiny BERT that a test may change."""
+    return Path(shutil.copytree(tiny_model, tmp_path / "model"))

@@ -1,0 +1,8 @@
+"""Makes `synthetic` importable: indexes of made-up vectors, written by the real writer."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent))

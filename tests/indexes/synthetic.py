@@ -1,0 +1,119 @@
+"""Indexes of made-up vectors, written and built by the real code."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from embedder.records import PassageTable, hash_texts
+from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Pooling
+from embedder.vectors import HalfRows, Rows, normalise
+from indexes.layout import Layout
+from indexes.manifest import Manifest, SegmentRecord, write_manifest
+from indexes.segments import SegmentWriter
+
+WIDTH = 16
+
+
+def unit_rows(n: int, *, seed: int = 0, n_clusters: int = 0, width: int = WIDTH) -> Rows:
+    """Random unit rows, around some centres if there are any, shape (n, width)."""
+    random = np.random.default_rng(seed)
+    rows = random.normal(size=(n, width)).astype(np.float32)
+    if n_clusters:
+        centres = np.random.default_rng(7).normal(size=(n_clusters, width)) * 4
+        rows += centres[random.integers(0, n_clusters, n)].astype(np.float32)
+    return normalise(rows)
+
+
+def write_segment(
+    layout: Layout,
+    name: str,
+    rows: Rows,
+    *,
+    passages_each: Sequence[int] | None = None,
+    metadata: pa.Table | None = None,
+    texts: Sequence[str] | None = None,
+    n_batches: int = 1,
+) -> SegmentRecord:
+    """A segment of documents `name-0`, `name-1`, ... with the given vectors, in some batches."""
+    counts = np.array([1] * len(rows) if passages_each is None else passages_each, dtype=np.int64)
+    texts = texts or [f"text {i} of {name}" for i in range(len(counts))]
+    table = pa.table({"n": np.arange(len(counts))}) if metadata is None else metadata
+    writer = SegmentWriter(layout, name, rows.shape[1])
+    ends = np.concatenate([[0], np.cumsum(counts)])
+    for part in np.array_split(np.arange(len(counts)), n_batches):
+        first, last = (int(part[0]), int(part[-1]) + 1) if len(part) else (0, 0)
+        document = np.repeat(np.arange(last - first, dtype=np.int32), counts[first:last])
+        lengths = np.array([len(texts[first + d]) for d in document], dtype=np.int32)
+        writer.write(
+            ids=[f"{name}-{i}" for i in range(first, last)],
+            texts=texts[first:last],
+            metadata=table.slice(first, last - first),
+            passages=PassageTable(
+                document,
+                np.zeros_like(document),
+                lengths,
+                np.full_like(document, 5),
+                hash_texts([texts[first + d] for d in document]),
+            ),
+            vectors=rows[ends[first] : ends[last]].astype(np.float16),
+            n_windowed=0,
+            n_truncated=0,
+            counts=Counter(),
+        )
+    return writer.publish()
+
+
+def make_manifest(segments: Sequence[SegmentRecord], width: int = WIDTH) -> Manifest:
+    """A state of an index that holds these segments and no FAISS structure."""
+    encoder = EncoderSpec(
+        model="made-up",
+        weights="w",
+        tokenizer="t",
+        pooling=Pooling.MEAN,
+        layers=1,
+        max_tokens=64,
+        width=width,
+    )
+    chunking = ChunkSpec(overflow=Overflow.WINDOW, window=64, stride=56)
+    return Manifest(
+        encoder=encoder,
+        engine="none",
+        text="text",
+        id="id",
+        metadata=("n",),
+        chunking=chunking,
+        segments=tuple(segments),
+    )
+
+
+def commit(layout: Layout, segments: Sequence[SegmentRecord], **changes: object) -> Manifest:
+    """Write and return the manifest of these segments."""
+    manifest = replace(make_manifest(segments), **changes)  # type: ignore[arg-type]
+    layout.root.mkdir(parents=True, exist_ok=True)
+    write_manifest(layout, manifest)
+    return manifest
+
+
+def best_documents(
+    rows: HalfRows,
+    document_of: npt.NDArray[np.int64],
+    query: Rows,
+    k: int,
+    allowed: npt.NDArray[np.bool_],
+) -> list[tuple[int, float]]:
+    """The k best allowed documents by their best row, by looking at every row; ties in order."""
+    scores = (rows.astype(np.float32) * query).sum(1)
+    found: dict[int, float] = {}
+    for position in np.argsort(-scores, kind="stable"):
+        document = int(document_of[position])
+        if allowed[document] and document not in found:
+            found[document] = float(scores[position])
+            if len(found) == k:
+                break
+    return list(found.items())

@@ -1,0 +1,286 @@
+"""Searching: what a look at every passage would find, whatever the filter and the structure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pytest
+from synthetic import best_documents, commit, unit_rows, write_segment
+
+from embedder.errors import FilterError, IndexFormatError, IndexMismatchError
+from embedder.vectors import HalfRows, Rows
+from indexes.faiss_index import build_generation
+from indexes.layout import VECTORS_FILE, Layout
+from indexes.manifest import Manifest
+from indexes.searcher import FEW_ALLOWED, Searcher
+
+WIDTH = 8
+SIZES = (18_000, 9_000, 6_000)
+FILTERS = {
+    "all": "true",
+    "half": "n % 2 = 0",
+    "tenth": "n % 10 = 3",
+    "hundredth": "n % 100 = 7",
+    "thousandth": "n % 1000 = 11",
+    "one row": "n = 17017",
+    "none": "n < 0",
+}
+
+
+@dataclass(frozen=True)
+class World:
+    """An index and all that is in it."""
+
+    layout: Layout
+    manifest: Manifest
+    rows: HalfRows
+    document_of: npt.NDArray[np.int64]
+    ids: list[str]
+
+    def allowed(self, name: str) -> npt.NDArray[np.bool_]:
+        """Which documents a filter of `FILTERS` allows, computed here."""
+        n = np.arange(len(self.ids))
+        return {
+            "all": n >= 0,
+            "half": n % 2 == 0,
+            "tenth": n % 10 == 3,
+            "hundredth": n % 100 == 7,
+            "thousandth": n % 1000 == 11,
+            "one row": n == 17017,
+            "none": n < 0,
+        }[name]
+
+    def wanted(self, query: Rows, k: int, name: str = "all") -> list[tuple[str, float]]:
+        """Ids and scores by looking at every passage."""
+        found = best_documents(self.rows, self.document_of, query, k, self.allowed(name))
+        return [(self.ids[document], score) for document, score in found]
+
+
+def make_world(root: Path, sizes: tuple[int, ...] = SIZES) -> World:
+    """Segments whose documents have one, two or three passages."""
+    layout, records, rows, documents, ids = Layout(root), [], [], [], list[str]()
+    for number, size in enumerate(sizes):
+        each = np.random.default_rng(number).integers(1, 4, size)
+        found = unit_rows(int(each.sum()), seed=number, width=WIDTH)
+        table = pa.table({"n": np.arange(len(ids), len(ids) + size)})
+        name = f"s{number}"
+        records.append(
+            write_segment(layout, name, found, passages_each=each.tolist(), metadata=table)
+        )
+        rows.append(found.astype(np.float16))
+        documents.append(np.repeat(np.arange(len(ids), len(ids) + size), each))
+        ids += [f"{name}-{i}" for i in range(size)]
+    manifest = commit(layout, records)
+    manifest = replace(manifest, encoder=replace(manifest.encoder, width=WIDTH))
+    return World(layout, manifest, np.concatenate(rows), np.concatenate(documents), ids)
+
+
+def coverings(world: World) -> dict[str, Manifest]:
+    """States whose FAISS structure covers everything, nothing, some, and a segment long gone."""
+    segments = world.manifest.segments
+    gone = write_segment(world.layout, "gone", unit_rows(5_000, seed=99, width=WIDTH))
+    kinds = {
+        "nothing": None,
+        "all": segments,
+        "first": segments[:1],
+        "last and first": (segments[2], segments[0]),
+        "one gone": (segments[1], gone, segments[0]),
+        "only gone": (gone,),
+    }
+    return {
+        name: replace(
+            world.manifest,
+            generation=None if c is None else build_generation(world.layout, c, WIDTH),
+        )
+        for name, c in kinds.items()
+    }
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """33,000 documents with about 66,000 passages in three segments."""
+    return make_world(tmp_path_factory.mktemp("world") / "an.index")
+
+
+@pytest.fixture(scope="module")
+def states(world: World) -> dict[str, Manifest]:
+    """The same segments under several FAISS structures."""
+    return coverings(world)
+
+
+@pytest.fixture(
+    scope="module", params=["nothing", "all", "first", "last and first", "one gone", "only gone"]
+)
+def searcher(
+    world: World, states: dict[str, Manifest], request: pytest.FixtureRequest
+) -> Iterator[Searcher]:
+    """A searcher over each of the states."""
+    opened = Searcher(world.layout, states[request.param])
+    yield opened
+    opened.close()
+
+
+def found(
+    searcher: Searcher, queries: Rows, k: int, where: str | None = None
+) -> list[list[tuple[str, float]]]:
+    """Ids and scores of a search."""
+    results = searcher.search(queries, k, where=where)
+    return [[(n.document.id, n.score) for n in row] for row in results]
+
+
+def test_the_filters_take_both_plans(world: World) -> None:
+    """Some of the filters leave more passages than are scanned, and some fewer."""
+    n_allowed = [int(world.allowed(name)[world.document_of].sum()) for name in FILTERS]
+    assert sum(n > FEW_ALLOWED for n in n_allowed) >= 2
+    assert sum(0 < n <= FEW_ALLOWED for n in n_allowed) >= 2
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_agrees_with_a_look_at_every_passage(world: World, searcher: Searcher, name: str) -> None:
+    """Ids and scores are those of a scan of all allowed passages, each document once."""
+    queries, k = unit_rows(8, seed=5, width=WIDTH), 10
+    where = None if name == "all" else FILTERS[name]
+    results = found(searcher, queries, k, where)
+    n_there = int(world.allowed(name).sum())
+    for query, row in zip(queries, results, strict=True):
+        assert row == world.wanted(query, k, name)
+        assert len({document for document, _ in row}) == len(row) == min(k, n_there)
+
+
+def test_scores_fall(searcher: Searcher) -> None:
+    """Results are ordered by score, which is at most one."""
+    [row] = found(searcher, unit_rows(1, seed=6, width=WIDTH), 50)
+    scores = [score for _, score in row]
+    assert scores == sorted(scores, reverse=True)
+    assert all(-1.001 <= score <= 1.001 for score in scores)
+
+
+def test_order_and_batch_of_queries_do_not_matter(world: World, searcher: Searcher) -> None:
+    """A query has the same results alone, in a batch, and in a batch in another order."""
+    queries = unit_rows(12, seed=8, width=WIDTH)
+    for where in (None, FILTERS["half"], FILTERS["hundredth"]):
+        together = found(searcher, queries, 7, where)
+        assert together[::-1] == found(searcher, queries[::-1].copy(), 7, where)
+        alone = [found(searcher, queries[i : i + 1], 7, where)[0] for i in range(12)]
+        assert together == alone
+
+
+@pytest.mark.parametrize("k", [0, 1, 3, 1000, 40_000])
+def test_any_k(world: World, searcher: Searcher, k: int) -> None:
+    """k documents are found where there are k, and all of them where there are fewer."""
+    [row] = found(searcher, unit_rows(1, seed=3, width=WIDTH), k)
+    assert len(row) == len({document for document, _ in row}) == min(k, sum(SIZES))
+
+
+def test_one_document_with_most_of_the_best_passages(tmp_path: Path) -> None:
+    """A document whose thousand passages are all nearer than any other's counts once."""
+    near = unit_rows(1, width=WIDTH)
+    rows = np.concatenate([np.repeat(near, 1000, 0), unit_rows(30, seed=4, width=WIDTH)])
+    layout = Layout(tmp_path / "an.index")
+    record = write_segment(layout, "s", rows, passages_each=[1000] + [1] * 30)
+    manifest = commit(layout, [record])
+    manifest = replace(
+        manifest,
+        encoder=replace(manifest.encoder, width=WIDTH),
+        generation=build_generation(layout, [record], WIDTH),
+    )
+    searcher = Searcher(layout, manifest)
+    [row] = found(searcher, near, 20)
+    assert len({document for document, _ in row}) == 20
+    assert row[0][0] == "s-0"
+    searcher.close()
+
+
+@pytest.mark.parametrize("is_covered", [False, True])
+def test_ties_are_in_the_corpus_order(tmp_path: Path, is_covered: bool) -> None:
+    """Of equally near documents the first in the corpus come first, however many there are."""
+    one = unit_rows(1, width=WIDTH)
+    rows = np.concatenate([unit_rows(50, seed=2, width=WIDTH), np.repeat(one, 500, 0)])
+    layout = Layout(tmp_path / "an.index")
+    record = write_segment(layout, "s", rows)
+    manifest = commit(layout, [record])
+    manifest = replace(
+        manifest,
+        encoder=replace(manifest.encoder, width=WIDTH),
+        generation=build_generation(layout, [record], WIDTH) if is_covered else None,
+    )
+    searcher = Searcher(layout, manifest)
+    [row] = found(searcher, one, 5)
+    assert [document for document, _ in row] == [f"s-{50 + i}" for i in range(5)]
+    searcher.close()
+
+
+@pytest.fixture(scope="module")
+def inverted(world: World) -> Iterator[Searcher]:
+    """A searcher over an approximate structure that covers two of the three segments."""
+    covered = world.manifest.segments[:2]
+    generation = build_generation(world.layout, covered, WIDTH, exact_limit=1000)
+    opened = Searcher(world.layout, replace(world.manifest, generation=generation))
+    yield opened
+    opened.close()
+
+
+@pytest.mark.parametrize("name", FILTERS)
+def test_an_inverted_file_gives_k_where_k_exist(
+    world: World, inverted: Searcher, name: str
+) -> None:
+    """Over an approximate structure a filter still gives k allowed documents where k exist."""
+    queries, k = unit_rows(20, seed=5, width=WIDTH), 10
+    allowed = {world.ids[i] for i in np.flatnonzero(world.allowed(name))}
+    shared = []
+    for query, row in zip(queries, found(inverted, queries, k, FILTERS[name]), strict=True):
+        documents = {document for document, _ in row}
+        assert len(documents) == len(row) == min(k, len(allowed))
+        assert documents <= allowed
+        wanted = dict(world.wanted(query, k, name))
+        shared += [document in documents for document in wanted]
+        assert all(score == wanted[d] for d, score in row if d in wanted)
+    assert not shared or np.mean(shared) >= 0.9
+
+
+def test_fields_and_spans_come_along(world: World, searcher: Searcher) -> None:
+    """A neighbour names its document, its metadata and where its passage lies."""
+    [[first, *_]] = searcher.search(unit_rows(1, seed=3, width=WIDTH), 3, fields=["n"])
+    number = world.ids.index(first.document.id)
+    assert first.document.metadata == {"n": number}
+    assert (first.span.start, first.span.end) == (0, len(first.document.text))
+    assert first.document.text.endswith(f"of {first.document.id.partition('-')[0]}")
+
+
+def test_wrong_requests_are_refused(searcher: Searcher) -> None:
+    """Queries of another width, unknown fields and wrong filters are refused."""
+    with pytest.raises(IndexMismatchError, match="8 components"):
+        searcher.search(unit_rows(1, width=WIDTH * 2), 3)
+    with pytest.raises(FilterError, match="nope"):
+        searcher.search(unit_rows(1, width=WIDTH), 3, fields=["nope"])
+    with pytest.raises(FilterError, match="nope"):
+        searcher.search(unit_rows(1, width=WIDTH), 3, where="nope = 1")
+
+
+def test_no_queries(searcher: Searcher) -> None:
+    """No queries have no results."""
+    assert searcher.search(unit_rows(0, width=WIDTH), 3) == []
+
+
+def test_an_empty_index(tmp_path: Path) -> None:
+    """An index that holds nothing yet answers with nothing."""
+    layout = Layout(tmp_path / "an.index")
+    manifest = commit(layout, [])
+    manifest = replace(manifest, encoder=replace(manifest.encoder, width=WIDTH))
+    searcher = Searcher(layout, manifest)
+    assert searcher.search(unit_rows(2, width=WIDTH), 3) == [[], []]
+    assert searcher.search(unit_rows(2, width=WIDTH), 3, where="true") == [[], []]
+    searcher.close()
+
+
+def test_a_missing_file_is_named_at_the_start(tmp_path: Path) -> None:
+    """An index one of whose files is gone is refused when it is opened."""
+    world = make_world(tmp_path / "an.index", (5, 5))
+    (world.layout.segment("s1") / VECTORS_FILE).unlink()
+    with pytest.raises(IndexFormatError, match=r"s1/vectors\.npy is missing"):
+        Searcher(world.layout, world.manifest)

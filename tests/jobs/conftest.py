@@ -1,0 +1,19 @@
+"""Makes `corpora` importable: small corpora, and what an index folder holds."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pyarrow.parquet as pq
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+
+@pytest.fixture(scope="session")
+def short_texts(sample_corpus: Path) -> list[str]:
+    """2,000 different texts of one passage each."""
+    texts = pq.read_table(sample_corpus, columns=["text"])["text"].to_pylist()
+    cut = dict.fromkeys(text[:12].strip() for text in texts)
+    return [text for text in cut if text][:2000]

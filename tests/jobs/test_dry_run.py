@@ -1,0 +1,78 @@
+"""`index --dry-run`: what would be done, with nothing written anywhere."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from corpora import Done, assert_refused, tree
+
+Run = Callable[..., Done]
+
+
+def test_an_estimate_is_near_the_build(
+    run: Run, tmp_path: Path, small_corpus: Path, tiny_model: Path, tiny_index: Path
+) -> None:
+    """Documents are counted exactly, and passages, tokens and bytes are near those of the build."""
+    arguments = ("index", small_corpus, "--model", tiny_model, "--dry-run", "--format", "json")
+    done = run(*arguments, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    built = json.loads(run("info", tiny_index, "--format", "json").stdout)
+    assert found["n_documents"] == built["documents"]
+    for name in ("passages", "tokens"):
+        assert found[f"n_{name}"] == pytest.approx(built[name], rel=0.1)
+    assert found["disk_bytes"] == pytest.approx(built["bytes"]["total"], rel=0.5)
+    assert found["structure"] == built["faiss"]["structure"]
+    assert found["seconds"] > 0
+
+
+def test_nothing_is_written(run: Run, tmp_path: Path, small_corpus: Path, tiny_model: Path) -> None:
+    """A dry run writes no file into the working folder, the output, or an empty cache."""
+    for name in ("cwd", "cache", "tmp"):
+        (tmp_path / name).mkdir()
+    env = {"EMBEDDER_CACHE": str(tmp_path / "cache"), "TMPDIR": str(tmp_path / "tmp")}
+    done = run(
+        "index", small_corpus, "--model", tiny_model, "--dry-run", cwd=tmp_path / "cwd", env=env
+    )
+    assert done.returncode == 0, done.stderr
+    assert "Nothing was written" in done.stdout
+    assert tree(tmp_path) == {}
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["cache", "cwd", "tmp"]
+
+
+def test_a_cache_that_is_not_there_is_not_made(
+    run: Run, tmp_path: Path, small_corpus: Path, tiny_model: Path
+) -> None:
+    """A dry run does not make the cache folder."""
+    env = {"EMBEDDER_CACHE": str(tmp_path / "cache")}
+    done = run("index", small_corpus, "--model", tiny_model, "--dry-run", cwd=tmp_path, env=env)
+    assert done.returncode == 0, done.stderr
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_an_index_that_is_there_stays(
+    run: Run, tmp_path: Path, small_corpus: Path, tiny_index: Path
+) -> None:
+    """A dry run over an existing index leaves every byte of it."""
+    out = Path(shutil.copytree(tiny_index, tmp_path / "an.index"))
+    before = tree(tmp_path)
+    done = run("index", small_corpus, "--out", out, "--dry-run")
+    assert done.returncode == 0, done.stderr
+    assert tree(tmp_path) == before
+
+
+def test_a_dry_run_finds_what_a_build_would(
+    run: Run, tmp_path: Path, small_corpus: Path, tiny_model: Path
+) -> None:
+    """What a build would refuse, a dry run refuses in the same line."""
+    for arguments in (["nowhere.parquet"], [small_corpus, "--text", "nope"]):
+        options = ("--model", tiny_model, "-q")
+        built = run("index", *arguments, *options, cwd=tmp_path)
+        dry = run("index", *arguments, *options, "--dry-run", cwd=tmp_path)
+        assert_refused(dry)
+        assert (dry.returncode, dry.stderr) == (built.returncode, built.stderr)
+    assert list(tmp_path.iterdir()) == []
