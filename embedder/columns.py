@@ -24,11 +24,13 @@ class ColumnRequest:
         text: the column that holds the text.
         id: the column that identifies a document.
         metadata: columns that come along; None means all the others.
+        is_metadata_required: whether a metadata column that is nowhere is an error.
     """
 
     text: str | None = None
     id: str | None = None
     metadata: tuple[str, ...] | None = None
+    is_metadata_required: bool = True
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,8 +73,14 @@ def choose_columns(
         metadata = [name for name in available if name not in (text, id_column)]
     else:
         metadata = list(dict.fromkeys(request.metadata))
-        for name in metadata:
+        for name in metadata if request.is_metadata_required else ():
             _check_there(available, name, "--metadata", where)
+    for name in metadata:
+        if schema.names.count(name) > 1:
+            raise ColumnError(
+                f"{where} has several columns named {name!r}.",
+                "List the columns you want with --metadata.",
+            )
     _check_names(metadata, where)
     return Columns(text=text, id=id_column, metadata=tuple(metadata))
 

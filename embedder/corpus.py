@@ -1,36 +1,22 @@
-"""Parquet to rows of text: shards with a content identity, read in bounded memory.
-
-Nothing is repaired in silence: rows without usable text are left out and counted by reason.
-"""
+"""Parquet files as a corpus: shards with a content identity, read in bounded memory."""
 
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Generator, Iterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pyarrow import types
 
-from embedder.columns import ColumnRequest, Columns, check_text_column, choose_columns, is_text
+from embedder.columns import ColumnRequest, Columns, check_text_column, choose_columns
 from embedder.errors import RequestError, SourceError
+from embedder.rows import Rows, to_rows
 from embedder.sources import SourceFile, find_files
 
 MAX_BATCH_ROWS = 1024
 MAX_BATCH_BYTES = 8 << 20
 READ_BUFFER_BYTES = 1 << 20
-
-NULL_TEXT = "null text"
-EMPTY_TEXT = "empty text"
-BLANK_TEXT = "blank text"
-INVALID_TEXT = "invalid UTF-8 in text"
-NULL_ID = "null id"
-INVALID_METADATA = "invalid UTF-8 in metadata"
-LEFT_OUT = (NULL_TEXT, EMPTY_TEXT, BLANK_TEXT, INVALID_TEXT)
-"""Reasons for which a row is not a document."""
 
 
 @dataclass(frozen=True)
@@ -65,29 +51,6 @@ class Shard:
     row_group: int
     first_row: int
     n_rows: int
-
-
-@dataclass(frozen=True)
-class Rows:
-    """Documents of one shard, in order.
-
-    Args:
-        shard: position of the shard in the sequence that is read.
-        ids: the documents' ids.
-        texts: their texts, none null or blank.
-        metadata: their metadata columns.
-        n_rows: rows of the shard behind this batch, those left out included.
-        counts: how many rows had which defect.
-        is_last: whether the shard ends here.
-    """
-
-    shard: int
-    ids: list[str]
-    texts: list[str]
-    metadata: pa.Table
-    n_rows: int
-    counts: Counter[str] = field(default_factory=Counter)
-    is_last: bool = False
 
 
 @dataclass(frozen=True)
@@ -145,6 +108,16 @@ def open_corpus(sources: Sequence[str], request: ColumnRequest | None = None) ->
     return Corpus(opened, columns, _partition_types(opened))
 
 
+def _all_columns(sources: Sequence[ParquetSource]) -> pa.Schema:
+    """The columns of all files, each as the first file that has it."""
+    fields = list(sources[0].schema)
+    names = set(sources[0].schema.names)
+    for source in sources[1:]:
+        fields += [field for field in source.schema if field.name not in names]
+        names.update(source.schema.names)
+    return pa.schema(fields)
+
+
 def _open_source(file: SourceFile) -> ParquetSource:
     try:
         with _open_parquet(file) as opened:
@@ -199,7 +172,7 @@ def shard_digest(shard: Shard, corpus: Corpus) -> str:
     source, columns = shard.source, corpus.columns
     names = [columns.text, *([columns.id] if columns.id else []), *columns.metadata]
     total = hashlib.sha256(repr([columns, shard.n_rows]).encode())
-    if columns.id is None or columns.id not in source.schema.names:
+    if columns.id is None or not _is_complete(shard, columns.id):
         total.update(repr([source.file.relative, shard.first_row]).encode())
     kept = [(k, v) for k, v in source.file.partitions if k in columns.metadata]
     total.update(repr([kept, [str(corpus.partition_types[k]) for k, _ in kept]]).encode())
@@ -218,6 +191,16 @@ def shard_digest(shard: Shard, corpus: Corpus) -> str:
         str([source.schema.field(n).type for n in names if n in source.schema.names]).encode()
     )
     return total.hexdigest()
+
+
+def _is_complete(shard: Shard, name: str) -> bool:
+    """Whether a column of a shard surely has no nulls, by its statistics."""
+    group = shard.source.metadata.row_group(shard.row_group)
+    for number in range(group.num_columns):
+        chunk = group.column(number)
+        if chunk.path_in_schema == name:
+            return chunk.statistics is not None and chunk.statistics.null_count == 0
+    return False
 
 
 def _digest_chunk(total: hashlib._Hash, file: pa.NativeFile, chunk: pq.ColumnChunkMetaData) -> None:
@@ -243,20 +226,25 @@ def read_shards(shards: Sequence[Shard], corpus: Corpus) -> Generator[Rows, None
         SourceError: a file cannot be read, or changed while it was read.
     """
     for number, shard in enumerate(shards):
-        try:
-            yield from _read_shard(number, shard, corpus)
-            changed = _stamp(shard.source.file) != shard.source.stamp
-        except (pa.ArrowException, OSError, ValueError) as error:
-            raise SourceError(
-                f"{shard.source.file.name}, row group {shard.row_group}, cannot be read: "
-                f"{_cause(error)}",
-                "Check that the file is complete; what was indexed before it is kept.",
-            ) from error
-        if changed:
-            raise SourceError(
-                f"{shard.source.file.name} changed while it was read.",
-                "Run the same command again once it is complete.",
-            )
+        name = shard.source.file.name
+        batches = _read_shard(number, shard, corpus)
+        while True:
+            try:
+                rows = next(batches)
+                has_changed = rows.is_last and _stamp(shard.source.file) != shard.source.stamp
+            except (pa.ArrowException, OSError, ValueError) as error:
+                raise SourceError(
+                    f"{name}, row group {shard.row_group}, cannot be read: {_cause(error)}",
+                    "Check that the file is complete; what was indexed before it is kept.",
+                ) from error
+            if has_changed:
+                raise SourceError(
+                    f"{name} changed while it was read.",
+                    "Run the same command again once it is complete.",
+                )
+            yield rows
+            if rows.is_last:
+                break
 
 
 def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Rows]:
@@ -266,6 +254,10 @@ def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Rows]:
     group = source.metadata.row_group(shard.row_group)
     row_bytes = max(1, group.total_byte_size // max(1, group.num_rows))
     batch_rows = max(1, min(MAX_BATCH_ROWS, MAX_BATCH_BYTES // row_bytes))
+    partitions = {
+        key: pa.scalar(value, pa.string()).cast(corpus.partition_types[key])
+        for key, value in source.file.partitions
+    }
     done = 0
     with _open_parquet(source.file, source.metadata) as file:
         batches = file.iter_batches(
@@ -275,132 +267,15 @@ def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Rows]:
             kept = batch.slice(0, shard.n_rows - done)
             first, done = shard.first_row + done, done + len(kept)
             is_last = done >= shard.n_rows
-            yield _to_rows(number, kept, first, corpus, source, is_last=is_last)
+            yield to_rows(
+                number,
+                kept,
+                columns,
+                partitions,
+                first_row=first,
+                relative=source.file.relative,
+                is_last=is_last,
+            )
             if is_last:
                 return
     raise OSError(f"{done} rows where the footer says {shard.n_rows}")
-
-
-def _to_rows(
-    number: int,
-    batch: pa.RecordBatch,
-    first_row: int,
-    corpus: Corpus,
-    source: ParquetSource,
-    *,
-    is_last: bool,
-) -> Rows:
-    columns, counts = corpus.columns, Counter[str]()
-    texts = _usable_texts(batch.column(columns.text), counts)
-    keep = [i for i, text in enumerate(texts) if text is not None]
-    ids = _ids(batch, columns, first_row, source.file.relative, keep, counts)
-    names = [name for name in columns.metadata if name in batch.schema.names]
-    kept = {name: _plain(batch.column(name)).take(pa.array(keep, pa.int64())) for name in names}
-    metadata = {
-        name: _valid(kept[name], counts)
-        if name in kept
-        else _partition_column(name, len(keep), corpus, source)
-        for name in columns.metadata
-        if name in kept or name in dict(source.file.partitions)
-    }
-    table = pa.table(metadata) if metadata else pa.table({"": pa.nulls(len(keep))}).select([])
-    return Rows(
-        shard=number,
-        ids=ids,
-        texts=[text for text in texts if text is not None],
-        metadata=table,
-        n_rows=len(batch),
-        counts=counts,
-        is_last=is_last,
-    )
-
-
-def _usable_texts(column: pa.Array, counts: Counter[str]) -> list[str | None]:
-    """The texts, with None for each that cannot be embedded, counted by reason."""
-    texts: list[str | None] = []
-    for value in _to_bytes(column):
-        reason, text = None, None
-        if value is None:
-            reason = NULL_TEXT
-        elif not value:
-            reason = EMPTY_TEXT
-        else:
-            try:
-                text = value.decode("utf-8")
-            except UnicodeDecodeError:
-                reason = INVALID_TEXT
-            if text is not None and not text.strip():
-                reason, text = BLANK_TEXT, None
-        if reason:
-            counts[reason] += 1
-        texts.append(text)
-    return texts
-
-
-def _to_bytes(column: pa.Array) -> list[bytes | None]:
-    """Values of a text column as bytes, without validating them."""
-    if types.is_dictionary(column.type):
-        column = column.dictionary_decode()
-    if types.is_string_view(column.type):
-        column = column.cast(pa.binary_view())
-    else:
-        column = column.cast(pa.large_binary())
-    values: list[bytes | None] = column.to_pylist()
-    return values
-
-
-def _ids(
-    batch: pa.RecordBatch,
-    columns: Columns,
-    first_row: int,
-    relative: str,
-    keep: Sequence[int],
-    counts: Counter[str],
-) -> list[str]:
-    """Ids of the kept rows; one without an id is called by file and row, and counted."""
-    if columns.id is None or columns.id not in batch.schema.names:
-        return [f"{relative}:{first_row + i}" for i in keep]
-    column = batch.column(columns.id)
-    if types.is_integer(column.type):
-        values = [None if value is None else str(value) for value in column.to_pylist()]
-    else:
-        values = [None if v is None else v.decode("utf-8", "replace") for v in _to_bytes(column)]
-    missing = sum(not values[i] for i in keep)
-    counts.update({NULL_ID: missing} if missing else {})
-    return [values[i] or f"{relative}:{first_row + i}" for i in keep]
-
-
-def _partition_column(name: str, n_rows: int, corpus: Corpus, source: ParquetSource) -> pa.Array:
-    value, kind = dict(source.file.partitions)[name], corpus.partition_types[name]
-    return pa.repeat(pa.scalar(value, pa.string()).cast(kind), n_rows)
-
-
-def _plain(column: pa.Array) -> pa.Array:
-    """A column without views and dictionaries of text, which few operations know; not validated."""
-    if types.is_dictionary(column.type) and is_text(column.type):
-        column = column.dictionary_decode()
-    if types.is_string_view(column.type):
-        column = column.cast(pa.binary_view()).cast(pa.large_binary()).view(pa.large_string())
-    return column
-
-
-def _valid(column: pa.Array, counts: Counter[str]) -> pa.Array:
-    try:
-        column.validate(full=True)
-    except pa.ArrowInvalid:
-        return _null_invalid(column, counts)
-    return column
-
-
-def _null_invalid(column: pa.Array, counts: Counter[str]) -> pa.Array:
-    """Null in place of values that hold invalid UTF-8, each counted."""
-    valid = []
-    for i in range(len(column)):
-        try:
-            column.slice(i, 1).validate(full=True)
-            valid.append(True)
-        except pa.ArrowInvalid:
-            valid.append(False)
-    counts[INVALID_METADATA] += valid.count(False)
-    indices = pa.array([i if ok else None for i, ok in enumerate(valid)], pa.int64())
-    return pc.take(column, indices)

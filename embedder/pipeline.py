@@ -17,11 +17,14 @@ class _End:
     error: BaseException | None
 
 
-def run_ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
+def run_ahead(
+    items: Iterable[Item], depth: int, stop: threading.Event | None = None
+) -> Generator[Item, None, None]:
     """The items, computed in a thread of their own, at most `depth` ahead of the reader.
 
     An error in the thread is raised where the items are read. When the reader stops early or
-    is closed, the thread stops at its next item and its iterable is closed there.
+    is closed, the thread stops at its next item and its iterable is closed there; `stop` is set
+    before that is waited for, so that work within an item can end early.
     """
     handed: queue.Queue[Item | _End] = queue.Queue(depth)
     stopped = threading.Event()
@@ -60,4 +63,6 @@ def run_ahead(items: Iterable[Item], depth: int) -> Generator[Item, None, None]:
                 return
     finally:
         stopped.set()
+        if stop is not None:
+            stop.set()
         thread.join()

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import glob
+import posixpath
 import re
+from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
 
@@ -45,8 +47,23 @@ def find_files(sources: Sequence[str]) -> list[SourceFile]:
         SourceError: nothing there, or a folder or pattern without Parquet files.
     """
     found = [file for source in sources for file in _expand(source)]
-    unique = {(file.name, file.path): file for file in found}
-    return list(unique.values())
+    unique = {(file.filesystem.type_name, file.path): file for file in found}
+    return _told_apart(list(unique.values()))
+
+
+def _told_apart(files: list[SourceFile]) -> list[SourceFile]:
+    """Files of one relative name get longer ones, from their common folder on."""
+    counts = Counter(file.relative for file in files)
+    shared = [file.path for file in files if counts[file.relative] > 1]
+    if not shared:
+        return files
+    root = posixpath.commonpath([posixpath.dirname(path) for path in shared])
+    return [
+        replace(file, relative=file.path.removeprefix(root).lstrip("/"))
+        if counts[file.relative] > 1
+        else file
+        for file in files
+    ]
 
 
 def _expand(source: str) -> list[SourceFile]:
@@ -71,8 +88,9 @@ def _expand_local(source: str) -> list[SourceFile]:
 def _expand_url(source: str) -> list[SourceFile]:
     filesystem, path = _open_url(source)
     prefix = source[: len(source) - len(path)] if source.endswith(path) else ""
-    if glob.has_magic(path):
-        root = path[: re.search(r"[*?\[]", path).start()].rpartition("/")[0]  # type: ignore[union-attr]
+    magic = re.search(r"[*\[]", path)  # a question mark starts a URL's query
+    if magic:
+        root = path[: magic.start()].rpartition("/")[0]
         files = _files_under(filesystem, root, shown=source, prefix=prefix)
         matched = [file for file in files if PurePosixPath(file.path).match(path)]
         if not matched:
@@ -116,7 +134,12 @@ def _files_under(
         for entry in entries
         if entry.type == fs.FileType.File and entry.path.lower().endswith(PARQUET_ENDINGS)
     )
-    kept = [(full, relative) for full, relative in files if not _is_hidden(relative)]
+    # Folders that are indexes of ours hold Parquet too, and it is no source.
+    indexes = [
+        e.path.removesuffix("manifest.json") for e in entries if e.base_name == "manifest.json"
+    ]
+    own = tuple(f"{index}segments/" for index in indexes)
+    kept = [(f, rel) for f, rel in files if not _is_hidden(rel) and not f.startswith(own)]
     if not kept:
         raise SourceError(
             f"The folder {shown} holds no Parquet files ({', '.join(PARQUET_ENDINGS)}).",

@@ -87,18 +87,29 @@ def publish_folder(temporary: Path, final: Path) -> dict[str, FileRecord]:
     return records
 
 
-def check_files(folder: Path, records: dict[str, FileRecord]) -> None:
-    """Raise IndexFormatError unless every recorded file is there with its recorded size."""
+def check_files(
+    folder: Path, records: dict[str, FileRecord], *, with_digests: bool = False
+) -> None:
+    """Raise IndexFormatError unless every recorded file is there as it was written.
+
+    Args:
+        folder: where the files are.
+        records: what was written.
+        with_digests: read the files and compare their digests, not only their sizes.
+    """
+    repair = "Run embedder index again to restore it."
     for name, record in records.items():
         path = folder / name
         try:
             size = path.stat().st_size
+            is_same = not with_digests or size != record.size or record_file(path) == record
         except FileNotFoundError:
-            raise IndexFormatError(
-                f"{path} is missing.", "Run embedder index again to restore it."
-            ) from None
+            raise IndexFormatError(f"{path} is missing.", repair) from None
+        except OSError as error:
+            raise IndexFormatError(f"{path} cannot be read: {error.strerror}.") from error
         if size != record.size:
             raise IndexFormatError(
-                f"{path} has {size} bytes, and {record.size} were written.",
-                "Run embedder index again to restore it.",
+                f"{path} has {size} bytes, and {record.size} were written.", repair
             )
+        if not is_same:
+            raise IndexFormatError(f"{path} is damaged: its digest is wrong.", repair)

@@ -26,7 +26,7 @@ def hold_lock(path: Path) -> Iterator[None]:
     try:
         try:
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
+        except BlockingIOError as error:
             holder = os.read(handle, 200).decode("utf-8", "replace").strip() or "another process"
             raise IndexLockedError(
                 f"{path.parent} is being written by {holder}.", "Wait until it has finished."

@@ -170,14 +170,19 @@ def read_manifest(layout: Layout) -> Manifest:
         raise IndexFormatError(f"{layout.manifest} is damaged: {error!r}.", repair) from error
 
 
-def check_index_files(layout: Layout, manifest: Manifest) -> None:
-    """Raise IndexFormatError unless every file that the manifest names has its size."""
+def check_index_files(layout: Layout, manifest: Manifest, *, with_digests: bool = False) -> None:
+    """Raise IndexFormatError unless every file that the manifest names is there, of its size.
+
+    With `with_digests` the files are read and must have their digests too.
+    """
     for segment in manifest.segments:
-        check_files(layout.segment(segment.id), segment.files)
+        check_files(layout.segment(segment.id), segment.files, with_digests=with_digests)
     if manifest.generation is not None:
-        check_files(layout.generation(manifest.generation.id), manifest.generation.files)
+        folder = layout.generation(manifest.generation.id)
+        check_files(folder, manifest.generation.files, with_digests=with_digests)
     if manifest.calibration is not None:
-        check_files(layout.root, {layout.calibration.name: manifest.calibration})
+        records = {layout.calibration.name: manifest.calibration}
+        check_files(layout.root, records, with_digests=with_digests)
 
 
 def _to_json(manifest: Manifest) -> dict[str, Any]:

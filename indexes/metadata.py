@@ -54,7 +54,7 @@ class MetadataStore:
         self._manifest = manifest
         self._segments = manifest.segments
         self._connection = _open_locked(layout, self._segments)
-        self._columns: list[str] | None = None
+        self._columns: dict[str, str] | None = None  # with their types over all segments
 
     def close(self) -> None:
         """Release DuckDB."""
@@ -67,8 +67,8 @@ class MetadataStore:
             return []
         if self._columns is None:
             found = self._rows(f"DESCRIBE SELECT * FROM {self._documents()}", "the documents")
-            self._columns = [r[0] for r in found if r[0] not in ("__row", "__id", "__text")]
-        return self._columns
+            self._columns = {r[0]: r[1] for r in found if r[0] not in ("__row", "__id", "__text")}
+        return list(self._columns)
 
     def resolve_fields(self, fields: Sequence[str]) -> list[str]:
         """Metadata columns by their names in any case.
@@ -84,7 +84,8 @@ class MetadataStore:
                 f"{', '.join(self.metadata_columns) or 'none'}.",
                 "Give --fields these names.",
             )
-        return [available[name.casefold()] for name in fields if name not in unknown]
+        known = [available[name.casefold()] for name in fields if name not in unknown]
+        return list(dict.fromkeys(known))
 
     def passage_documents(self) -> npt.NDArray[np.int64]:
         """Number of the document of each passage, both counted over all segments in order."""
@@ -144,7 +145,7 @@ class MetadataStore:
         used = [segment for segment, rows in wanted.items() if rows]
         if not used:
             return result
-        names = "".join(f", {_identifier(name)}" for name in chosen)
+        names = "".join(f", {column}" for column in self._typed(chosen))
         per_segment = " OR ".join(
             f"(file_index = {i} AND __row IN ({_numbers(wanted[segment])}))"
             for i, segment in enumerate(used)
@@ -164,9 +165,14 @@ class MetadataStore:
 
     def arrow_schema(self, fields: Sequence[str]) -> Any:
         """Types of metadata columns, as a pyarrow schema."""
-        names = ", ".join(_identifier(name) for name in self.resolve_fields(fields))
+        names = ", ".join(self._typed(self.resolve_fields(fields)))
         schema = self._arrow(f"SELECT {names or 'NULL'} FROM {self._documents()} LIMIT 0").schema
         return schema if names else schema.remove(0)
+
+    def _typed(self, columns: Sequence[str]) -> list[str]:
+        """Columns at the type that they have over all segments, whichever are read."""
+        types = self._columns or {}
+        return [f"{_identifier(n)}::{types[n]} AS {_identifier(n)}" for n in columns]
 
     def count_duplicate_ids(self) -> int:
         """How many documents have an id that another document before them has."""

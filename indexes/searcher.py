@@ -15,7 +15,7 @@ from indexes.faiss_index import FaissIndex
 from indexes.layout import Layout
 from indexes.manifest import Manifest, check_index_files
 from indexes.metadata import DocumentRow, MetadataStore, PassageSpan
-from indexes.segments import open_vectors
+from indexes.segments import read_rows
 
 SCAN_ROWS = 32_768
 """Rows scored at once in an exact scan."""
@@ -64,6 +64,7 @@ class Searcher:
         documents = [segment.n_documents for segment in self._segments]
         self._first_documents = np.concatenate([[0], np.cumsum(documents)]).astype(np.int64)
         self.metadata = MetadataStore(layout, manifest)
+        self._last_filter: tuple[str, npt.NDArray[np.bool_]] | None = None
 
     def warm_up(self) -> None:
         """Open the FAISS structure and the passages' documents now rather than at a query."""
@@ -93,13 +94,18 @@ class Searcher:
                 f"The queries' vectors have shape {queries.shape}, and the index's have "
                 f"{self._width} components."
             )
-        allowed = None if where is None else self._allowed_passages(where)
-        found = self._best_documents(queries, k, allowed)
+        allowed, n_documents = None, self.manifest.n_documents
+        if where is not None:
+            documents = self._allowed_documents(where)
+            allowed, n_documents = documents[self._document_of], int(documents.sum())
+        found = self._best_documents(queries, min(k, n_documents), allowed)
         return self._describe(found, fields)
 
-    def _allowed_passages(self, where: str) -> npt.NDArray[np.bool_]:
-        allowed: npt.NDArray[np.bool_] = self.metadata.allowed_documents(where)[self._document_of]
-        return allowed
+    def _allowed_documents(self, where: str) -> npt.NDArray[np.bool_]:
+        """Documents that satisfy a filter; the last answer is kept for the next queries."""
+        if self._last_filter is None or self._last_filter[0] != where:
+            self._last_filter = (where, self.metadata.allowed_documents(where))
+        return self._last_filter[1]
 
     def _best_documents(
         self, queries: Rows, k: int, allowed: npt.NDArray[np.bool_] | None
@@ -177,7 +183,7 @@ class Searcher:
         ]
 
     def _scored(self, query: Rows, positions: Positions) -> list[tuple[int, float]]:
-        """Positions with scores from the stored rows, best first, ties in the corpus's order.
+        """Candidates with scores from the stored rows, best first, ties in the corpus's order.
 
         One sum a row, so that a score depends on nothing but its query and its passage.
         """
@@ -205,21 +211,13 @@ class Searcher:
         segments = self._segment_of(positions)
         for segment in np.unique(segments):
             chosen = segments == segment
-            rows[chosen] = self._vectors(int(segment))[positions[chosen] - self._firsts[segment]]
+            folder = self._layout.segment(self._segments[segment].id)
+            own = positions[chosen] - self._firsts[segment]
+            rows[chosen] = read_rows(folder, own.tolist(), self._width)
         return rows
 
     def _segment_of(self, positions: Positions) -> Positions:
         return np.searchsorted(self._firsts, positions, side="right") - 1
-
-    def _vectors(self, segment: int) -> HalfRows:
-        if segment not in self._open_vectors:
-            record = self._segments[segment]
-            self._open_vectors[segment] = open_vectors(self._layout, record, self._width)
-        return self._open_vectors[segment]
-
-    @cached_property
-    def _open_vectors(self) -> dict[int, HalfRows]:
-        return {}
 
     @cached_property
     def _document_of(self) -> npt.NDArray[np.int64]:

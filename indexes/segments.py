@@ -203,13 +203,20 @@ def iterate_vectors(
 
 
 def read_rows(folder: Path, rows: Sequence[int], width: int) -> HalfRows:
-    """Some vectors of a segment that may still be growing, shape (len(rows), width)."""
-    found = np.empty((len(rows), width), dtype="<f2")
-    handle = os.open(folder / VECTORS_FILE, os.O_RDONLY)
-    try:
-        for target, row in zip(found, rows, strict=True):
-            at = NPY_HEADER_BYTES + int(row) * width * 2
-            target[:] = np.frombuffer(os.pread(handle, width * 2, at), dtype="<f2")
-    finally:
-        os.close(handle)
+    """Some vectors of a segment, which may still be growing, shape (len(rows), width).
+
+    Rows that follow each other are read at once, and no file stays open: an index may have more
+    segments than a process may have files.
+    """
+    wanted = np.asarray(rows, dtype=np.int64)
+    found = np.empty((len(wanted), width), dtype="<f2")
+    cuts = np.flatnonzero(np.diff(wanted) != 1) + 1
+    with (folder / VECTORS_FILE).open("rb") as file:
+        for first, last in zip([0, *cuts], [*cuts, len(wanted)], strict=True):
+            if first == last:
+                continue
+            n_bytes = int(last - first) * width * 2
+            at = NPY_HEADER_BYTES + int(wanted[first]) * width * 2
+            values = os.pread(file.fileno(), n_bytes, at)
+            found[first:last] = np.frombuffer(values, dtype="<f2").reshape(-1, width)
     return found

@@ -136,8 +136,8 @@ class _Build:
         self._sink: SegmentSink | None = None
 
     def run(self) -> BuildSummary:
-        """Encode what is missing, build the FAISS structure, commit, drop what is unused."""
-        self._clean_temporary()
+        """Encode what is missing, build the FAISS structure, commit."""
+        self._clean()
         manifest = self._first_manifest()
         ids = self._segment_ids()
         done = {segment.id: segment for segment in manifest.segments}
@@ -149,10 +149,25 @@ class _Build:
         n_added = sum(segment.n_documents for segment in added)
         return self._summary(final, n_added, n_before + n_added - final.n_documents)
 
-    def _clean_temporary(self) -> None:
-        for folder in (self._layout.root, self._layout.segments, self._layout.ann):
-            for path in folder.glob(f"{TEMPORARY_PREFIX}*"):
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
+    def _clean(self) -> None:
+        """Drop what no committed state needs: leftovers of killed runs and of earlier states.
+
+        That happens when the next run starts, not when a state ends, so that whoever has the
+        last state open can go on reading it.
+        """
+        committed = read_before(self._layout)
+        used = {segment.id for segment in committed.segments} if committed else set()
+        if committed and committed.generation:
+            used.add(committed.generation.id)
+        stale = list(self._layout.root.glob(f"{TEMPORARY_PREFIX}*"))
+        for folder in (self._layout.segments, self._layout.ann):
+            found = folder.iterdir() if folder.is_dir() else ()
+            stale += [path for path in found if path.name not in used]
+        for path in stale:
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
     def _first_manifest(self) -> Manifest:
         """The committed state, or that of an empty index, which is committed first."""
@@ -189,12 +204,13 @@ class _Build:
         return record_file(self._layout.calibration)
 
     def _without_damaged(self, manifest: Manifest) -> Manifest:
-        """The state without segments and structures whose files are gone or of another size."""
+        """The state without segments and structures whose files are not as they were written."""
 
         def is_whole(**parts: Any) -> bool:
             empty: dict[str, Any] = {"segments": (), "generation": None, "calibration": None}
             try:
-                check_index_files(self._layout, replace(manifest, **{**empty, **parts}))
+                part = replace(manifest, **{**empty, **parts})
+                check_index_files(self._layout, part, with_digests=True)
             except EmbedderError:
                 return False
             return True
@@ -233,17 +249,16 @@ class _Build:
             progress=self._progress,
             stop=stop,
         )
-        encoded = run_ahead(windows, QUEUE_WINDOWS)
+        encoded = run_ahead(windows, QUEUE_WINDOWS, stop)
         names = [ids[i] for i in missing]
         self._sink = SegmentSink(self._layout, manifest, names, self._progress)
         try:
             return self._sink.write(encoded)
         finally:
-            stop.set()
             encoded.close()
 
     def _finish(self, manifest: Manifest) -> Manifest:
-        """Build the FAISS structure if it is not there, commit the final state, drop the rest."""
+        """Build the FAISS structure if it is not there, and commit the final state."""
         self._progress.start_stage("building the FAISS structure")
         if manifest.n_documents == 0:
             raise SourceError("The sources hold no text any more.", "The index is kept as it was.")
@@ -268,16 +283,7 @@ class _Build:
         store.close()
         if final != committed:
             write_manifest(self._layout, final)
-        self._drop_unused(final)
         return final
-
-    def _drop_unused(self, manifest: Manifest) -> None:
-        used = {segment.id for segment in manifest.segments}
-        used |= {manifest.generation.id} if manifest.generation else set()
-        for folder in (self._layout.segments, self._layout.ann):
-            for path in folder.iterdir():
-                if path.name not in used:
-                    shutil.rmtree(path)
 
     def _summary(self, manifest: Manifest, n_added: int, n_removed: int) -> BuildSummary:
         progress = self._progress

@@ -25,6 +25,7 @@ from embedder.errors import (
     RequestError,
     SourceError,
 )
+from embedder.model_location import DEFAULT_MODEL
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow
 from indexes.durable import temporary_beside
 from indexes.faiss_index import EXACT_LIMIT
@@ -93,24 +94,25 @@ def plan_build(options: BuildOptions) -> Plan:
         raise RequestError(f"--limit {options.limit} leaves nothing to index.", "Give at least 1.")
     shards = corpus.shards(options.limit)
     checkpoint, encoder_options = _encoder_options(options, before)
+    # Before the engine opens, which may export the model for nothing.
     if before is not None:
-        precision = encoder_options.precision or before.encoder.precision
-        asked = encoder_options.spec(checkpoint, precision)
-        # Before the engine opens, which may export the model for nothing.
-        calibrated = replace(asked, calibration=before.encoder.calibration)
-        _check_same(before, calibrated, _chunking(options, before, asked), corpus, layout)
-    calibration = _Calibration(layout, before, corpus, shards)
-    encoder = open_encoder(encoder_options, checkpoint=checkpoint, calibration=calibration)
-    spec = encoder.encoder.spec
-    chunking = _chunking(options, before, spec)
-    if before is not None:
-        _check_same(before, spec, chunking, corpus, layout)
+        spec = encoder_options.spec(
+            checkpoint, encoder_options.precision or before.encoder.precision
+        )
+        spec = replace(spec, calibration=before.encoder.calibration)
+        _check_same(before, spec, _chunking(options, before, spec), corpus, layout)
     elif not _has_document(corpus, shards):
         raise SourceError(
             f"The column {corpus.columns.text!r} of {corpus.sources[0].file.name} holds no text: "
             "every value is null or blank.",
             "Name another column with --text.",
         )
+    calibration = _Calibration(layout, before, corpus, shards)
+    encoder = open_encoder(encoder_options, checkpoint=checkpoint, calibration=calibration)
+    spec = encoder.encoder.spec
+    chunking = _chunking(options, before, spec)
+    if before is not None:
+        _check_same(before, spec, chunking, corpus, layout)
     return Plan(layout, corpus, shards, encoder, chunking, calibration.texts, before)
 
 
@@ -132,6 +134,7 @@ def _columns_before(options: BuildOptions) -> ColumnRequest:
         text=before.text if asked.text is None else asked.text,
         id=before.id if asked.id is None else asked.id,
         metadata=before.metadata if asked.metadata is None else asked.metadata,
+        is_metadata_required=asked.metadata is not None,
     )
 
 
@@ -169,21 +172,21 @@ def _encoder_options(
     """The model and how to run it: as asked, and as the index was built where nothing was."""
     asked = options.encoder
     if before is None:
-        return open_checkpoint(asked.model), asked
-    spec, default = before.encoder, EncoderOptions()
+        return open_checkpoint(asked.model or DEFAULT_MODEL), asked
+    spec = before.encoder
     merged = replace(
         asked,
-        model=asked.model if asked.model != default.model else spec.model,
+        model=asked.model or spec.model,
         precision=asked.precision or spec.precision,
         pooling=asked.pooling or spec.pooling,
-        layers=asked.layers if asked.layers != default.layers else spec.layers,
+        layers=asked.layers or spec.layers,
         max_tokens=asked.max_tokens or spec.max_tokens,
         query_prompt=spec.query_prompt if asked.query_prompt is None else asked.query_prompt,
         passage_prompt=spec.passage_prompt
         if asked.passage_prompt is None
         else asked.passage_prompt,
     )
-    return open_checkpoint(merged.model), merged
+    return open_checkpoint(asked.model or spec.model), merged
 
 
 def _chunking(options: BuildOptions, before: Manifest | None, spec: EncoderSpec) -> ChunkSpec:
@@ -277,6 +280,8 @@ def sample_texts(corpus: Corpus, shards: Sequence[Shard], n_texts: int) -> list[
     for number in chosen:
         with closing(read_shards([shards[number]], corpus)) as batches:
             # A whole batch to draw from; reading all of a huge row group would take too long.
-            first = next(batches).texts
+            first = next((rows.texts for rows in batches if rows.texts), [])
         texts += chance.sample(first, min(len(first), share))
+    if not texts:
+        raise SourceError("A sample of the sources holds no text.", "Name a column with --text.")
     return texts[:n_texts]

@@ -83,6 +83,7 @@ def _json_query(path: str, number: int, line: str, column: str | None) -> str:
 def _parquet_queries(path: str, column: str | None) -> Iterator[str]:
     from embedder.columns import ColumnRequest
     from embedder.corpus import open_corpus, read_shards
+    from embedder.rows import LEFT_OUT
 
     try:
         request = ColumnRequest(text=column or QUERY_NAMES[0], metadata=())
@@ -93,4 +94,4 @@ def _parquet_queries(path: str, column: str | None) -> Iterator[str]:
         corpus = open_corpus([path], ColumnRequest(metadata=()))
     for rows in read_shards(corpus.shards(), corpus):
         yield from rows.texts
-        yield from [""] * sum(rows.counts[reason] for reason in rows.counts if "text" in reason)
+        yield from [""] * sum(rows.counts[reason] for reason in LEFT_OUT)

@@ -9,12 +9,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedder.corpus import Rows
 from embedder.encoders import TextEncoder
+from embedder.errors import EmbedderError
 from embedder.passages import cut_documents
 from embedder.records import PassageTable, hash_texts
+from embedder.rows import Rows
 from embedder.specs import ChunkSpec, TextKind
-from embedder.tokens import Pieces, Tokenizer, plan_batches
+from embedder.tokens import Pieces
 from embedder.vectors import Rows as VectorRows
 from embedder.vectors import Vectors
 from indexes.known_texts import KnownTexts, Places, place
@@ -84,13 +85,18 @@ def gather_windows(cuts: Iterable[CutRows]) -> Iterator[list[CutRows]]:
     """Collect cut rows, across shards, until there are enough passages to sort by length."""
     window: list[CutRows] = []
     n_passages = n_tokens = 0
-    for cut in cuts:
-        window.append(cut)
-        n_passages += len(cut.pieces)
-        n_tokens += int(cut.table.n_tokens.sum())
-        if n_passages >= WINDOW_PASSAGES or n_tokens >= WINDOW_TOKENS:
+    try:
+        for cut in cuts:
+            window.append(cut)
+            n_passages += len(cut.pieces)
+            n_tokens += int(cut.table.n_tokens.sum())
+            if n_passages >= WINDOW_PASSAGES or n_tokens >= WINDOW_TOKENS:
+                yield window
+                window, n_passages, n_tokens = [], 0, 0
+    except EmbedderError:  # a source that cannot be read; what came before it counts
+        if window:
             yield window
-            window, n_passages, n_tokens = [], 0, 0
+        raise
     if window:
         yield window
 
@@ -135,13 +141,11 @@ def _encode(
 ) -> VectorRows | None:
     """Unit vectors of tokenised texts, None if the work was stopped."""
     rows = np.empty((len(pieces), encoder.encoder.spec.width), dtype=np.float32)
-    tokenizer: Tokenizer = encoder.tokenizer
-    for indices, length in plan_batches([len(p) for p in pieces], encoder.max_batch_tokens):
+    for indices, batch, found in encoder.encode_batches(pieces):
+        rows[indices] = found
+        progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
         if stop.is_set():
             return None
-        batch = tokenizer.batch([pieces[i] for i in indices], length)
-        rows[indices] = encoder.encoder.encode(batch)
-        progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
     return rows
 
 

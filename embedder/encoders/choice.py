@@ -9,10 +9,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from embedder.checkpoint import DEFAULT_MODEL, Checkpoint, open_checkpoint
+from embedder.checkpoint import Checkpoint, open_checkpoint
 from embedder.encoders.protocol import Encoder
 from embedder.encoders.text import DEFAULT_BATCH_TOKENS, TextEncoder
 from embedder.errors import EngineError, RequestError
+from embedder.model_location import DEFAULT_MODEL
 from embedder.specs import EncoderSpec, Engine, Pooling, Precision, digest_of
 from embedder.tokens import Tokenizer
 
@@ -37,13 +38,13 @@ class EncoderOptions:
         max_batch_tokens: padded tokens of one forward pass.
     """
 
-    model: str = DEFAULT_MODEL
+    model: str | None = None
     engine: Engine | None = None
     precision: Precision | None = None
     device: str | None = None
     threads: int | None = None
     pooling: Pooling | None = None
-    layers: int = 1
+    layers: int | None = None
     max_tokens: int | None = None
     query_prompt: str | None = None
     passage_prompt: str | None = None
@@ -53,7 +54,7 @@ class EncoderOptions:
         """The encoder that these options describe over a checkpoint."""
         return checkpoint.spec(
             pooling=self.pooling,
-            layers=self.layers,
+            layers=self.layers or 1,
             max_tokens=self.max_tokens,
             query_prompt=self.query_prompt,
             passage_prompt=self.passage_prompt,
@@ -84,7 +85,7 @@ def open_encoder(
         RequestError: the options contradict each other.
     """
     options = options or EncoderOptions()
-    checkpoint = checkpoint or open_checkpoint(options.model)
+    checkpoint = checkpoint or open_checkpoint(options.model or DEFAULT_MODEL)
     engine = options.engine or _best_engine(options)
     tokenizer = Tokenizer(checkpoint)
     if engine is Engine.TORCH:
@@ -104,7 +105,7 @@ def _best_engine(options: EncoderOptions) -> Engine:
     if options.precision is Precision.INT8:
         return Engine.OPENVINO
     wants_gpu = options.device not in (None, "cpu")
-    if wants_gpu or (options.device is None and _has_gpu()) or not _has_openvino():
+    if wants_gpu or not _has_openvino() or (options.device is None and _has_gpu()):
         return Engine.TORCH
     return Engine.OPENVINO
 
@@ -114,8 +115,12 @@ def _has_openvino() -> bool:
 
 
 def _has_gpu() -> bool:
-    """Whether torch would probably find a GPU, asked without importing torch."""
-    return Path("/dev/nvidiactl").exists() or sys.platform == "darwin"
+    """Whether torch finds a GPU; it is loaded only where there may be one."""
+    if not (Path("/dev/nvidiactl").exists() or sys.platform == "darwin"):
+        return False
+    from embedder.encoders.torch_encoder import best_device
+
+    return best_device() != "cpu"
 
 
 def _open_torch(checkpoint: Checkpoint, options: EncoderOptions) -> Encoder:

@@ -55,7 +55,8 @@ def graph_path(checkpoint: Checkpoint, spec: EncoderSpec, texts: Sequence[str] =
     if spec.precision is Precision.INT8:
         make = partial(_quantise, checkpoint, spec, texts)
         return cached_folder(f"graphs/{_key(spec, spec.calibration)}", make) / GRAPH_FILE
-    folder = cached_folder(f"graphs/{_key(spec)}", partial(_export, checkpoint, spec))
+    measured = "with bf16" if is_bf16_supported() else "without bf16"
+    folder = cached_folder(f"graphs/{_key(spec, measured)}", partial(_export, checkpoint, spec))
     found = json.loads((folder / PARITY_FILE).read_text("utf-8"))
     least = found.get(spec.precision.value, float("nan"))
     check_parity(spec.precision, least, engine="OpenVINO", model=checkpoint.name)

@@ -48,10 +48,15 @@ class OpenVINOEncoder:
 
     def encode(self, batch: TokenBatch) -> Rows:
         """See `Encoder.encode`."""
-        [output] = self._request.infer(
-            {"piece_ids": batch.piece_ids, "attention_mask": batch.attention_mask},
-            share_inputs=True,
-        ).values()
+        inputs = {"piece_ids": batch.piece_ids, "attention_mask": batch.attention_mask}
+        try:
+            [output] = self._request.infer(inputs, share_inputs=True).values()
+        except RuntimeError as error:
+            cause = next(iter(str(error).strip().splitlines()), "")
+            raise EngineError(
+                f"OpenVINO failed on a batch of {batch.piece_ids.size} tokens: {cause}",
+                "Use a smaller --max-batch-tokens, or --engine torch.",
+            ) from error
         # The graph normalises at its own precision; bf16 leaves lengths off by a thousandth.
         return normalise(np.asarray(output, dtype=np.float32))
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from embedder.encoders.protocol import Encoder
+from embedder.errors import EngineError
 from embedder.specs import TextKind
-from embedder.tokens import Pieces, Tokenizer, plan_batches
-from embedder.vectors import Rows
+from embedder.tokens import Pieces, TokenBatch, Tokenizer, plan_batches
+from embedder.vectors import Rows, check_unit_rows
 
 DEFAULT_BATCH_TOKENS = 4096
 
@@ -46,10 +47,29 @@ class TextEncoder:
     def encode_pieces(self, pieces: Sequence[Pieces]) -> Rows:
         """Unit vectors of tokenised texts, none longer than the window."""
         rows = np.empty((len(pieces), self.encoder.spec.width), dtype=np.float32)
+        for indices, _, found in self.encode_batches(pieces):
+            rows[indices] = found
+        return rows
+
+    def encode_batches(
+        self, pieces: Sequence[Pieces]
+    ) -> Iterator[tuple[list[int], TokenBatch, Rows]]:
+        """Encode tokenised texts batch by batch: their indices, the batch and its vectors.
+
+        Raises:
+            EngineError: the engine failed, or a vector is not finite or is zero.
+        """
         for indices, length in plan_batches([len(ids) for ids in pieces], self.max_batch_tokens):
             batch = self.tokenizer.batch([pieces[i] for i in indices], length)
-            rows[indices] = self.encoder.encode(batch)
-        return rows
+            rows = self.encoder.encode(batch)
+            try:
+                check_unit_rows(rows)
+            except ValueError as error:
+                raise EngineError(
+                    f"{self.encoder.description} gave no usable vectors: {error}.",
+                    "Use --precision fp32, or another model.",
+                ) from error
+            yield indices, batch, rows
 
     def cut(self, pieces: Pieces) -> Pieces:
         """Pieces of a text without what is past the window; its last special tokens stay."""

