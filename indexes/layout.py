@@ -33,6 +33,11 @@ class Layout:
         return self.root / "lock"
 
     @property
+    def readers(self) -> Path:
+        """Held by all readers together."""
+        return self.root / "readers"
+
+    @property
     def segments(self) -> Path:
         """Folder of the segments' folders."""
         return self.root / "segments"

@@ -1,4 +1,7 @@
-"""One writer at a time: an advisory lock that names its holder and dies with it."""
+"""One writer at a time, and nothing deleted that a reader has open: advisory locks.
+
+The kernel releases a lock when its holder ends, however it ends.
+"""
 
 from __future__ import annotations
 
@@ -37,5 +40,36 @@ def hold_lock(path: Path) -> Iterator[None]:
             yield
         finally:
             os.ftruncate(handle, 0)
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def hold_open(path: Path) -> Iterator[None]:
+    """Keep writers from deleting what the body reads; they may add and commit meanwhile."""
+    try:
+        handle = os.open(path, os.O_RDONLY)
+    except OSError:  # copied without it, say; then nothing is held
+        yield
+        return
+    try:
+        with contextlib.suppress(OSError):  # a file system without locks
+            fcntl.flock(handle, fcntl.LOCK_SH)
+        yield
+    finally:
+        os.close(handle)
+
+
+@contextlib.contextmanager
+def try_alone(path: Path) -> Iterator[bool]:
+    """Whether nobody reads; while the body runs, nobody starts to."""
+    handle = os.open(path, os.O_RDONLY | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            yield False
+        else:
+            yield True
     finally:
         os.close(handle)

@@ -9,8 +9,8 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexMismatchError
-from embedder.vectors import HalfRows, Rows
+from embedder.errors import IndexFormatError, IndexMismatchError
+from embedder.vectors import HalfRows, Rows, check_unit_rows
 from indexes.faiss_index import FaissIndex
 from indexes.layout import Layout
 from indexes.manifest import Manifest, check_index_files
@@ -188,7 +188,15 @@ class Searcher:
         One sum a row, so that a score depends on nothing but its query and its passage.
         """
         positions = np.sort(positions)
-        scores = (self._rows(positions).astype(np.float32) * query).sum(1)
+        rows = self._rows(positions).astype(np.float32)
+        try:
+            check_unit_rows(rows)
+        except ValueError as error:
+            raise IndexFormatError(
+                f"Stored vectors are damaged: {error}.",
+                "Run embedder index again to restore them.",
+            ) from error
+        scores = (rows * query).sum(1)
         order = np.argsort(-scores, kind="stable")
         return [(int(positions[i]), float(scores[i])) for i in order]
 

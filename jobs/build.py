@@ -7,13 +7,15 @@ done twice, and a run that was killed and resumed ends byte-identical to one tha
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from embedder.corpus import read_shards, shard_digest
@@ -22,7 +24,7 @@ from embedder.pipeline import run_ahead
 from embedder.specs import Precision
 from indexes.durable import TEMPORARY_PREFIX, FileRecord, record_file, replace_file
 from indexes.faiss_index import build_generation
-from indexes.lock import hold_lock
+from indexes.lock import hold_lock, try_alone
 from indexes.manifest import (
     Manifest,
     SegmentRecord,
@@ -146,28 +148,30 @@ class _Build:
         added = self._encode_missing(manifest, missing, ids)
         done |= {segment.id: segment for segment in added}
         final = self._finish(replace(manifest, segments=tuple(done[i] for i in ids)))
+        self._clean()
         n_added = sum(segment.n_documents for segment in added)
         return self._summary(final, n_added, n_before + n_added - final.n_documents)
 
     def _clean(self) -> None:
         """Drop what no committed state needs: leftovers of killed runs and of earlier states.
 
-        That happens when the next run starts, not when a state ends, so that whoever has the
-        last state open can go on reading it.
+        While somebody has the index open, what an earlier state needs is left for the next run.
         """
         committed = read_before(self._layout)
         used = {segment.id for segment in committed.segments} if committed else set()
         if committed and committed.generation:
             used.add(committed.generation.id)
-        stale = list(self._layout.root.glob(f"{TEMPORARY_PREFIX}*"))
+        with try_alone(self._layout.readers) as is_alone:
+            for path in self._leftovers():
+                if path.name.startswith(TEMPORARY_PREFIX) or (is_alone and path.name not in used):
+                    _remove(path)
+
+    def _leftovers(self) -> Iterator[Path]:
+        """What may be no longer needed: temporary files, segments and generations."""
+        yield from self._layout.root.glob(f"{TEMPORARY_PREFIX}*")
         for folder in (self._layout.segments, self._layout.ann):
-            found = folder.iterdir() if folder.is_dir() else ()
-            stale += [path for path in found if path.name not in used]
-        for path in stale:
-            if path.is_dir():
-                shutil.rmtree(path, ignore_errors=True)
-            else:
-                path.unlink(missing_ok=True)
+            if folder.is_dir():
+                yield from folder.iterdir()
 
     def _first_manifest(self) -> Manifest:
         """The committed state, or that of an empty index, which is committed first."""
@@ -305,3 +309,12 @@ class _Build:
             engine=self._plan.encoder.encoder.description,
             structure=manifest.generation.structure if manifest.generation else "",
         )
+
+
+def _remove(path: Path) -> None:
+    """Remove a file or folder; one that cannot be removed harms nobody."""
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        with contextlib.suppress(OSError):
+            path.unlink()

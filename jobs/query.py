@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -24,6 +25,7 @@ from embedder.sentences import split_sentences
 from embedder.specs import EncoderSpec, Engine, Precision, TextKind
 from embedder.vectors import Rows
 from indexes.layout import Layout
+from indexes.lock import hold_open
 from indexes.manifest import Manifest, read_manifest
 from indexes.searcher import Neighbour, Searcher
 from jobs.find import find_index
@@ -98,6 +100,7 @@ class Index:
     def __init__(self, searcher: Searcher, encoder: TextEncoder) -> None:
         self.searcher = searcher
         self.encoder = encoder
+        self.held = contextlib.ExitStack()  # what keeps the state's files from being deleted
 
     @property
     def manifest(self) -> Manifest:
@@ -131,6 +134,7 @@ class Index:
     def close(self) -> None:
         """Release what is open."""
         self.searcher.close()
+        self.held.close()
 
     def encode(self, texts: Sequence[str], kind: TextKind = TextKind.QUERY) -> Rows:
         """Unit vectors of texts in the index's space, float32, shape (len(texts), width)."""
@@ -240,10 +244,18 @@ def open_index(path: str | Path | None = None, options: QueryOptions | None = No
         ModelError: the model is not found.
     """
     layout = Layout(find_index(path))
+    with contextlib.ExitStack() as held:
+        held.enter_context(hold_open(layout.readers))
+        index = _open_held(layout, options or QueryOptions())
+        index.held = held.pop_all()
+        return index
+
+
+def _open_held(layout: Layout, options: QueryOptions) -> Index:
     manifest = read_manifest(layout)
     # The engine compiles its graph outside Python's lock; the index opens meanwhile.
     with ThreadPoolExecutor(1) as pool:
-        opening = pool.submit(open_query_encoder, manifest, options or QueryOptions())
+        opening = pool.submit(open_query_encoder, manifest, options)
         searcher = Searcher(layout, manifest)
         try:
             searcher.warm_up()

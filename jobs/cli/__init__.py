@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Sequence
+from typing import Any
 
 import click
 
@@ -28,7 +29,7 @@ INTERRUPTED = 130
 @click.version_option(package_name="embedder")
 @click.option("--traceback", is_flag=True, help="Show where an error came from.")
 @click.pass_obj
-def cli(settings: dict[str, bool], traceback: bool) -> None:
+def cli(settings: dict[str, Any], traceback: bool) -> None:
     """Search Parquet text by meaning: a BERT encoder, a FAISS index, no network.
 
     \b
@@ -68,7 +69,7 @@ def _as_utf8(argument: str) -> str:
 def _run(arguments: list[str]) -> int:
     from embedder.errors import EmbedderError
 
-    settings: dict[str, bool] = {}
+    settings: dict[str, Any] = {}
     try:
         cli.main(args=arguments, prog_name="embedder", standalone_mode=False, obj=settings)
     except click.exceptions.Exit as error:
@@ -77,7 +78,7 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        click.echo("Interrupted.", err=True)
+        click.echo(f"Interrupted. {settings.get('after', '')}".strip(), err=True)
         return INTERRUPTED
     except EmbedderError as error:
         if settings.get("traceback"):

@@ -88,7 +88,9 @@ def index_command(**options: Any) -> None:
         with show_progress(quiet=quiet) as progress:
             summary = build_index(asked, progress)
     except KeyboardInterrupt:
-        click.echo("What was committed is kept; run the same command to go on.", err=True)
+        click.get_current_context().obj["after"] = (
+            "What was committed is kept; run the same command to go on."
+        )
         raise
     if form == "json":
         _print(summary.to_json(), form, [])
