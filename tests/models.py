@@ -8,7 +8,7 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 
 WIDTH = 32
 LAYERS = 2
@@ -23,15 +23,19 @@ SENTENCES = (
 
 
 def make_tokenizer(folder: Path, special: tuple[str, str, str, str] | None = None) -> Tokenizer:
-    """A WordPiece tokenizer trained on a few sentences: pad, unknown, start, end."""
+    """A WordPiece tokenizer of a few words and all their letters: pad, unknown, start, end.
+
+    Its vocabulary is listed, not trained: training breaks ties differently from run to run.
+    """
     pad, unknown, start, end = special or ("[PAD]", "[UNK]", "[CLS]", "[SEP]")
-    tokenizer = Tokenizer(models.WordPiece(unk_token=unknown))
+    words = sorted({word for text in SENTENCES for word in text.lower().split()})
+    letters = [chr(code) for code in range(33, 127) if not chr(code).isupper()]
+    pieces = [pad, unknown, start, end, "[MASK]", *letters, *("##" + c for c in letters), *words]
+    vocabulary = {piece: i for i, piece in enumerate(dict.fromkeys(pieces))}
+    tokenizer = Tokenizer(models.WordPiece(vocabulary, unk_token=unknown))
     tokenizer.normalizer = normalizers.BertNormalizer(lowercase=True)
     tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
-    trainer = trainers.WordPieceTrainer(
-        vocab_size=300, special_tokens=[pad, unknown, start, end, "[MASK]"], show_progress=False
-    )
-    tokenizer.train_from_iterator(SENTENCES, trainer)
+    tokenizer.add_special_tokens([pad, unknown, start, end, "[MASK]"])
     ids = [(start, tokenizer.token_to_id(start)), (end, tokenizer.token_to_id(end))]
     tokenizer.post_processor = processors.TemplateProcessing(
         single=f"{start} $A {end}", pair=f"{start} $A {end} $B {end}", special_tokens=ids
