@@ -18,6 +18,8 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+
 from embedder.corpus import read_shards, shard_digest
 from embedder.errors import EmbedderError, IndexMismatchError, OutputError, SourceError
 from embedder.pipeline import run_ahead
@@ -263,6 +265,7 @@ class _Build:
 
     def _finish(self, manifest: Manifest) -> Manifest:
         """Build the FAISS structure if it is not there, and commit the final state."""
+        pa.default_memory_pool().release_unused()  # what reading and writing held is over
         self._progress.start_stage("building the FAISS structure")
         if manifest.n_documents == 0:
             raise SourceError("The sources hold no text any more.", "The index is kept as it was.")
