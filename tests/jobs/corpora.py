@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import resource
+import signal
 import subprocess
 import sys
 import time
@@ -60,7 +62,7 @@ def stored(index: Path) -> list[tuple[str, str, list[list[float]]]]:
 
 
 def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[str]:
-    """The command line, running."""
+    """The command line, running; Ctrl-C reaches it even where the tests' own parent ignores it."""
     return subprocess.Popen(
         [sys.executable, "-m", "jobs", *map(str, arguments)],
         cwd=cwd,
@@ -68,6 +70,7 @@ def start(*arguments: str | Path, cwd: Path | None = None) -> subprocess.Popen[s
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
+        preexec_fn=functools.partial(signal.signal, signal.SIGINT, signal.SIG_DFL),
     )
 
 
