@@ -14,10 +14,7 @@ TextHashes = npt.NDArray[np.uint64]
 
 
 def hash_texts(texts: Sequence[str]) -> TextHashes:
-    """Content hashes of texts (BLAKE2b, 16 bytes), shape (len(texts), 2).
-
-    `surrogatepass` cannot be needed: texts were decoded from UTF-8.
-    """
+    """Content hashes of texts without lone surrogates (BLAKE2b, 16 bytes), shape (n_texts, 2)."""
     digests = b"".join(hashlib.blake2b(t.encode("utf-8"), digest_size=16).digest() for t in texts)
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2).astype(np.uint64)
 

@@ -93,7 +93,6 @@ class SegmentWriter:
             counts: rows left out or defective, by reason.
         """
         first = self._n_documents
-        table = metadata
         own = {
             "__row": pa.array(np.arange(first, first + len(ids), dtype=np.int32)),
             "__id": pa.array(ids, pa.string()),

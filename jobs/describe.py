@@ -1,4 +1,4 @@
-"""`embedder info`: what an index holds, from its manifest alone."""
+"""`embedder info`: what an index holds, from its manifest and its files' sizes."""
 
 from __future__ import annotations
 
