@@ -132,15 +132,16 @@ def _find_text(schema: pa.Schema, where: str) -> str:
 def _find_id(schema: pa.Schema, text: str) -> str | None:
     named = {field.name.lower(): field for field in schema if field.name != text}
     found = [named[name] for name in ID_NAMES if name in named]
-    return next((field.name for field in found if _is_id_type(field.type)), None)
+    return next((field.name for field in found if is_id(field.type)), None)
 
 
-def _is_id_type(kind: pa.DataType) -> bool:
+def is_id(kind: pa.DataType) -> bool:
+    """Whether a column of this type can hold ids: text and whole numbers can."""
     return is_text(kind) or types.is_integer(kind)
 
 
 def _check_id_type(field: pa.Field, where: str) -> None:
-    if not _is_id_type(field.type):
+    if not is_id(field.type):
         raise ColumnError(
             f"The column {field.name!r} of {where} is of type {field.type}; an id is text or an "
             "integer.",

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedder.columns import ColumnRequest, Columns, check_text_column, choose_columns
-from embedder.errors import RequestError, SourceError
+from embedder.columns import ColumnRequest, Columns, check_text_column, choose_columns, is_id
+from embedder.errors import ColumnError, RequestError, SourceError
 from embedder.rows import Rows, to_rows
 from embedder.sources import SourceFile, find_files
 
@@ -172,19 +172,19 @@ def shard_digest(shard: Shard, corpus: Corpus) -> str:
     source, columns = shard.source, corpus.columns
     names = [columns.text, *([columns.id] if columns.id else []), *columns.metadata]
     total = hashlib.sha256(repr([columns, shard.n_rows]).encode())
-    if columns.id is None or not _is_complete(shard, columns.id):
+    chunks = _chunks(shard, [name for name in names if name in source.schema.names])
+    if chunks is None:  # then reading fails, and says why and where
+        total.update(repr([source.file.path, source.stamp, shard.row_group]).encode())
+        return total.hexdigest()
+    if columns.id is None or not _is_complete(chunks, columns.id):
         total.update(repr([source.file.relative, shard.first_row]).encode())
     kept = [(k, v) for k, v in source.file.partitions if k in columns.metadata]
     total.update(repr([kept, [str(corpus.partition_types[k]) for k, _ in kept]]).encode())
-    group = source.metadata.row_group(shard.row_group)
     try:
         with source.file.filesystem.open_input_file(source.file.path) as file:
-            for number in range(group.num_columns):
-                chunk = group.column(number)
-                path = chunk.path_in_schema
-                if any(path == name or path.startswith(f"{name}.") for name in names):
-                    total.update(f"{path}:{chunk.physical_type}:{chunk.compression};".encode())
-                    _digest_chunk(total, file, chunk)
+            for path, chunk in chunks:
+                total.update(f"{path}:{chunk.physical_type}:{chunk.compression};".encode())
+                _digest_chunk(total, file, chunk)
     except (pa.ArrowException, OSError) as error:
         raise SourceError(f"{source.file.name} cannot be read: {_cause(error)}") from error
     total.update(
@@ -193,14 +193,40 @@ def shard_digest(shard: Shard, corpus: Corpus) -> str:
     return total.hexdigest()
 
 
-def _is_complete(shard: Shard, name: str) -> bool:
+def _chunks(shard: Shard, names: Sequence[str]) -> list[tuple[str, pq.ColumnChunkMetaData]] | None:
+    """Path and footer entry of the leaves of some columns; None if an entry is damaged.
+
+    pyarrow ends the process when one asks for an entry that contradicts the schema, unless it has
+    met that in a read, and when one asks such an entry for its statistics. So the first row is
+    read before any entry is looked at, and the types are compared.
+
+    Raises:
+        SourceError: the file is gone or another one.
+    """
+    source, number = shard.source, shard.row_group
+    try:
+        with _open_parquet(source.file, source.metadata) as file:
+            next(file.iter_batches(1, row_groups=[number], columns=list(names), use_threads=False))
+    except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
+        if _stamp(source.file) != source.stamp:
+            raise SourceError(f"{source.file.name} cannot be read: {_cause(error)}") from error
+        return None
+    group, schema = source.metadata.row_group(number), source.metadata.schema
+    leaves = [schema.column(i) for i in range(group.num_columns)]
+    chunks = [
+        (leaf, group.column(i))
+        for i, leaf in enumerate(leaves)
+        if any(leaf.path == name or leaf.path.startswith(f"{name}.") for name in names)
+    ]
+    if any(chunk.physical_type != leaf.physical_type for leaf, chunk in chunks):
+        return None
+    return [(leaf.path, chunk) for leaf, chunk in chunks]
+
+
+def _is_complete(chunks: Sequence[tuple[str, pq.ColumnChunkMetaData]], name: str) -> bool:
     """Whether a column of a shard surely has no nulls, by its statistics."""
-    group = shard.source.metadata.row_group(shard.row_group)
-    for number in range(group.num_columns):
-        chunk = group.column(number)
-        if chunk.path_in_schema == name:
-            return chunk.statistics is not None and chunk.statistics.null_count == 0
-    return False
+    found = [chunk.statistics for path, chunk in chunks if path == name]
+    return bool(found and found[0] is not None and found[0].null_count == 0)
 
 
 def _digest_chunk(total: hashlib._Hash, file: pa.NativeFile, chunk: pq.ColumnChunkMetaData) -> None:
@@ -245,6 +271,31 @@ def read_shards(shards: Sequence[Shard], corpus: Corpus) -> Generator[Rows, None
             yield rows
             if rows.is_last:
                 break
+
+
+def read_strings(path: str, column: str) -> Iterator[str]:
+    """The values of one column of a Parquet file as text, nulls left out.
+
+    Raises:
+        SourceError: the file cannot be read.
+        ColumnError: it has no such column, or one that is neither text nor whole numbers.
+    """
+    for file in find_files([path]):
+        source = _open_source(file)
+        if column not in source.schema.names:
+            raise ColumnError(
+                f"{file.name} has no column {column!r}; it has: {', '.join(source.schema.names)}.",
+                "Name one with --column.",
+            )
+        kind = source.schema.field(column).type
+        if not is_id(kind):
+            raise ColumnError(f"The column {column!r} of {file.name} is {kind}; ids are wanted.")
+        try:
+            with _open_parquet(file, source.metadata) as opened:
+                for batch in opened.iter_batches(MAX_BATCH_ROWS, columns=[column]):
+                    yield from batch[column].cast(pa.string()).drop_null().to_pylist()
+        except (pa.ArrowException, OSError, ValueError) as error:
+            raise SourceError(f"{file.name} cannot be read: {_cause(error)}") from error
 
 
 def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Rows]:

@@ -1,8 +1,13 @@
-"""Writing so that a crash at any instant leaves the old state or the new one, never a mixture."""
+"""Writing so that a crash at any instant leaves the old state or the new one, never a mixture.
+
+Everything that is written into an index goes through here, to the system's own calls one by one,
+so that a test can make each of them fail.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import io
 import os
 import shutil
 from dataclasses import dataclass
@@ -38,6 +43,56 @@ def record_file(path: Path) -> FileRecord:
         return FileRecord(os.fstat(file.fileno()).st_size, digest)
 
 
+def record_bytes(content: bytes) -> FileRecord:
+    """Size and digest of what is to become a file."""
+    return FileRecord(len(content), hashlib.sha256(content).hexdigest())
+
+
+class _NewFile(io.RawIOBase):
+    """A file that is written through the system's calls, without a layer that hides an error."""
+
+    def __init__(self, path: Path) -> None:
+        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+
+    def fileno(self) -> int:
+        return self._handle
+
+    def writable(self) -> bool:
+        return True
+
+    def seekable(self) -> bool:
+        return True
+
+    def write(self, content: Any) -> int:
+        return os.write(self._handle, content)
+
+    def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
+        return os.lseek(self._handle, offset, whence)
+
+    def truncate(self, size: int | None = None) -> int:
+        size = self.tell() if size is None else size
+        os.ftruncate(self._handle, size)
+        return size
+
+    def close(self) -> None:
+        if not self.closed:
+            try:
+                super().close()
+            finally:
+                os.close(self._handle)
+
+
+WRITE_BUFFER_BYTES = 1 << 20
+
+
+def create_file(path: Path) -> io.BufferedWriter:
+    """A new, empty file to write to; what was there under its name is lost.
+
+    Every write, also the last one at `close`, raises OSError if the disk does not take it.
+    """
+    return io.BufferedWriter(_NewFile(path), WRITE_BUFFER_BYTES)
+
+
 def temporary_beside(final: Path) -> Path:
     """The name under which `final` is written before it is renamed."""
     return final.with_name(f"{TEMPORARY_PREFIX}{final.name}")
@@ -61,7 +116,7 @@ def sync_folder(path: Path) -> None:
 def replace_file(final: Path, content: bytes) -> None:
     """Put `content` in place of a file, atomically and durably."""
     temporary = temporary_beside(final)
-    with temporary.open("wb") as file:
+    with create_file(temporary) as file:
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -72,8 +127,8 @@ def replace_file(final: Path, content: bytes) -> None:
 def publish_folder(temporary: Path, final: Path) -> dict[str, FileRecord]:
     """Rename a finished folder to its final name, durably, and record its files.
 
-    A folder that already has the final name was left by a run that was killed before its commit;
-    nothing refers to it, and it is replaced.
+    A folder that already has the final name was left by a run that was killed before its commit,
+    or belongs to an earlier state that somebody still reads. If it holds the same, it stays.
     """
     records = {}
     for path in sorted(temporary.iterdir()):
@@ -81,10 +136,22 @@ def publish_folder(temporary: Path, final: Path) -> dict[str, FileRecord]:
         records[path.name] = record_file(path)
     sync_folder(temporary)
     if final.exists():
+        if _holds(final, records):
+            shutil.rmtree(temporary)
+            return records
         shutil.rmtree(final)
     temporary.rename(final)
     sync_folder(final.parent)
     return records
+
+
+def _holds(folder: Path, records: dict[str, FileRecord]) -> bool:
+    """Whether a folder has these files and no others."""
+    try:
+        check_files(folder, records, with_digests=True)
+    except IndexFormatError:
+        return False
+    return {path.name for path in folder.iterdir()} == set(records)
 
 
 def check_files(

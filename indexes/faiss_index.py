@@ -1,14 +1,11 @@
-"""The FAISS structure: exact up to some size, then an inverted file; built in bounded memory."""
+"""A built FAISS structure, opened for search: its inverted lists stay on disk and are mapped."""
 
 from __future__ import annotations
 
 import contextlib
-import math
-import os
-import shutil
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import partial
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -17,292 +14,235 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFormatError
-from embedder.specs import digest_of
-from embedder.vectors import HalfRows, Rows, check_unit_rows
-from indexes.durable import publish_folder, temporary_beside
-from indexes.layout import FAISS_FILE, Layout
-from indexes.manifest import GenerationRecord, SegmentRecord
-from indexes.segments import iterate_vectors
+from embedder.vectors import Rows
+from indexes.byte_codes import ByteCodec
+from indexes.durable import FileRecord, check_files
+from indexes.layout import FAISS_FILE
+from indexes.manifest import StructureKind
+from indexes.structures import ID_BYTES, Structure
 
-EXACT_LIMIT = 200_000
-"""Up to so many vectors a scan is exact and takes a few milliseconds."""
-
-BLOCK_ROWS = 16_384
-TRAINING_ROWS_PER_LIST = 40
-MAX_TRAINING_ROWS = 131_072
-SEED = 1729
 LISTS_FILE = "lists.bin"
 SIZES_FILE = "sizes.npy"
-ID_BYTES = 8
+CELLS_FILE = "cells.npy"
+CODEC_FILE = "codec.npy"
+
+ALWAYS_CHECKED_BYTES = 64 << 20
+"""Files of a structure that together are smaller are read and compared with their digests."""
+
+FEW_QUERIES = 4
+
+Flags = npt.NDArray[np.bool_]
+Positions = npt.NDArray[np.int64]
+"""Numbers of vectors in the structure; -1 where there are no more."""
 
 
 @dataclass(frozen=True)
-class Structure:
-    """A FAISS structure and how it is searched.
+class Selection:
+    """Which vectors of a structure a search may return.
 
     Args:
-        name: FAISS's factory string.
-        n_lists: inverted lists, 0 when it is flat.
-        n_probe: lists that a query visits.
+        bits: one bit a vector, from the lowest of each byte.
+        n_allowed: vectors that may be returned.
+        counts: how many of them each cell has; None where there are no cells.
     """
 
-    name: str
-    n_lists: int = 0
-    n_probe: int = 0
+    bits: npt.NDArray[np.uint8]
+    n_allowed: int
+    counts: npt.NDArray[np.int64] | None
 
-    @property
-    def parameters(self) -> dict[str, int]:
-        """What the manifest records."""
-        return {"n_lists": self.n_lists, "n_probe": self.n_probe} if self.n_lists else {}
+    @cached_property
+    def vectors(self) -> Any:
+        """FAISS's selector of the vectors."""
+        return faiss.IDSelectorBitmap(self.bits)
 
+    @cached_property
+    def cells(self) -> Any:
+        """FAISS's parameters by which only cells with allowed vectors are visited."""
+        assert self.counts is not None
+        self._held["cells"] = np.packbits(self.counts > 0, bitorder="little")
+        return faiss.SearchParameters(sel=faiss.IDSelectorBitmap(self._held["cells"]))
 
-def choose_structure(n_vectors: int, exact_limit: int = EXACT_LIMIT) -> Structure:
-    """Exact up to `exact_limit` vectors, then an inverted file of the same float16 rows.
+    @cached_property
+    def n_cells(self) -> int:
+        """Cells with allowed vectors."""
+        return 0 if self.counts is None else int((self.counts > 0).sum())
 
-    Lists of about half the square root of the number of vectors, of which a query visits a
-    sixteenth; fewer and longer lists than FAISS's guideline, because training is what needs memory.
-    """
-    if n_vectors <= exact_limit:
-        return Structure("SQfp16")
-    n_lists = int(2 * math.sqrt(n_vectors))
-    return Structure(f"IVF{n_lists},SQfp16", n_lists, max(16, n_lists // 16))
-
-
-def build_generation(
-    layout: Layout,
-    segments: Sequence[SegmentRecord],
-    width: int,
-    *,
-    exact_limit: int = EXACT_LIMIT,
-) -> GenerationRecord:
-    """Build the FAISS structure over some segments, in their order.
-
-    Args:
-        layout: the index.
-        segments: what to cover.
-        width: components of a vector.
-        exact_limit: most vectors for which the structure is exact.
-    """
-    n_vectors = sum(segment.n_passages for segment in segments)
-    structure = choose_structure(n_vectors, exact_limit)
-    ids = tuple(segment.id for segment in segments)
-    generation_id = digest_of([structure.name, structure.parameters, width, ids])[:32]
-    final = layout.generation(generation_id)
-    with _fresh_folder(temporary_beside(final)) as folder:
-        blocks = partial(_blocks, layout, segments, width)
-        if structure.n_lists:
-            sample = _training_sample(blocks(), n_vectors, structure.n_lists, width)
-            _build_inverted(structure, sample, blocks, folder)
-        else:
-            _build_flat(structure, blocks(), folder, width)
-        files = publish_folder(folder, final)
-    return GenerationRecord(
-        id=generation_id,
-        structure=structure.name,
-        segments=ids,
-        sizes=tuple(segment.n_passages for segment in segments),
-        parameters=structure.parameters,
-        files=files,
-    )
-
-
-@contextlib.contextmanager
-def _fresh_folder(folder: Path) -> Iterator[Path]:
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    try:
-        yield folder
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
-
-
-def _blocks(layout: Layout, segments: Sequence[SegmentRecord], width: int) -> Iterator[Rows]:
-    """All vectors in order, float32, a block at a time; small segments share a block."""
-    waiting: list[HalfRows] = []
-    n_waiting = 0
-    for segment in segments:
-        for rows in iterate_vectors(layout, segment, width, BLOCK_ROWS):
-            waiting.append(rows)
-            n_waiting += len(rows)
-            if n_waiting >= BLOCK_ROWS:
-                yield _checked(waiting)
-                waiting, n_waiting = [], 0
-    if waiting:
-        yield _checked(waiting)
-
-
-def _checked(parts: Sequence[HalfRows]) -> Rows:
-    """Parts as one float32 block; FAISS accepts NaN and then never returns it, so look first."""
-    rows = np.concatenate(parts).astype(np.float32)
-    try:
-        check_unit_rows(rows)
-    except ValueError as error:
-        raise IndexFormatError(
-            f"Stored vectors are damaged: {error}.", "Build the index again."
-        ) from error
-    return rows
-
-
-def _build_flat(structure: Structure, blocks: Iterator[Rows], folder: Path, width: int) -> None:
-    index = faiss.index_factory(width, structure.name, faiss.METRIC_INNER_PRODUCT)
-    for block in blocks:
-        index.add(block)
-    _write(index, folder / FAISS_FILE)
-
-
-def _write(index: faiss.Index, path: Path) -> None:
-    """Through a file of our own: FAISS's reports a full disk only on stderr when it closes."""
-    with path.open("wb") as file:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(file.write))
-
-
-def _training_sample(blocks: Iterator[Rows], n_vectors: int, n_lists: int, width: int) -> Rows:
-    """A uniform sample over all vectors, shape (n_sample, width)."""
-    n_sample = min(n_vectors, TRAINING_ROWS_PER_LIST * n_lists, MAX_TRAINING_ROWS)
-    chosen = np.random.default_rng(SEED).choice(n_vectors, n_sample, replace=False)
-    chosen.sort()
-    sample = np.empty((n_sample, width), dtype=np.float32)
-    first = 0
-    for block in blocks:
-        low, high = np.searchsorted(chosen, [first, first + len(block)])
-        sample[low:high] = block[chosen[low:high] - first]
-        first += len(block)
-    return sample
-
-
-def _build_inverted(
-    structure: Structure, sample: Rows, blocks: Callable[[], Iterator[Rows]], folder: Path
-) -> None:
-    """Train the lists, then write their contents beside the index, a block at a time.
-
-    FAISS's own merge of inverted lists maps all their files at once. Here a first pass assigns
-    the vectors to lists, which gives every list its place in one file, and a second fills it.
-    """
-    index = _train(structure, sample)
-    _write(index, folder / FAISS_FILE)
-    lists = np.concatenate(
-        [index.quantizer.search(block, 1)[1][:, 0].astype(np.int32) for block in blocks()]
-    )
-    sizes = np.bincount(lists, minlength=structure.n_lists).astype(np.uint64)
-    np.save(folder / SIZES_FILE, sizes, allow_pickle=False)
-    _write_lists(folder / LISTS_FILE, lists, sizes, blocks(), int(index.code_size))
-
-
-def _train(structure: Structure, sample: Rows) -> Any:
-    index: Any = faiss.index_factory(sample.shape[1], structure.name, faiss.METRIC_INNER_PRODUCT)
-    index.by_residual = False  # a code is the float16 row itself
-    index.cp.seed = SEED
-    index.train(sample)
-    return index
-
-
-def _write_lists(
-    path: Path,
-    lists: npt.NDArray[np.int32],
-    sizes: npt.NDArray[np.uint64],
-    blocks: Iterator[Rows],
-    code_size: int,
-) -> None:
-    """One list after another, each its codes and then its int64 ids, as FAISS maps them."""
-    ends = np.cumsum(sizes.astype(np.int64) * (code_size + ID_BYTES))
-    starts = ends - sizes.astype(np.int64) * (code_size + ID_BYTES)
-    filled = np.zeros(len(sizes), dtype=np.int64)
-    first = 0
-    with path.open("wb") as file:
-        file.truncate(int(ends[-1]))
-        for block in blocks:
-            codes = block.astype("<f2")
-            own = lists[first : first + len(block)]
-            order = np.argsort(own, kind="stable")
-            found, at = np.unique(own[order], return_index=True)
-            for number, rows in zip(found, np.split(order, at[1:]), strict=True):
-                codes_at = int(starts[number] + filled[number] * code_size)
-                ids_at = int(starts[number] + int(sizes[number]) * code_size)
-                os.pwrite(file.fileno(), codes[rows].tobytes(), codes_at)
-                ids = (rows + first).astype("<i8").tobytes()
-                os.pwrite(file.fileno(), ids, ids_at + int(filled[number]) * ID_BYTES)
-                filled[number] += len(rows)
-            first += len(block)
-
-
-def _open_lists(index: Any, folder: Path, record: GenerationRecord) -> None:
-    """Map the file of inverted lists into an index that was written without them."""
-    sizes = np.load(folder / SIZES_FILE, allow_pickle=False)
-    lists: Any = faiss.OnDiskInvertedLists(index.nlist, index.code_size, str(folder / LISTS_FILE))
-    n_bytes = (folder / LISTS_FILE).stat().st_size
-    if sizes.shape != (index.nlist,) or int(sizes.sum()) != record.n_vectors:
-        raise ValueError(f"{SIZES_FILE} does not describe {record.n_vectors} vectors")
-    if n_bytes != record.n_vectors * (index.code_size + ID_BYTES):
-        raise ValueError(f"{LISTS_FILE} has {n_bytes} bytes")
-    lists.read_only = True
-    lists.set_all_lists_sizes(faiss.swig_ptr(sizes))
-    lists.totsize = n_bytes
-    lists.do_mmap()
-    index.replace_invlists(lists, True)
-    lists.this.disown()  # the index owns them now
-    index.ntotal = record.n_vectors
+    _held: dict[str, Any] = field(default_factory=dict, repr=False)
 
 
 class FaissIndex:
-    """A built structure, opened for search.
+    """A built structure.
 
     Args:
         folder: the generation's folder.
-        record: what the manifest says of it.
-        width: components of a vector.
+        structure: what was built.
+        n_vectors: vectors that it holds.
+        files: the records of its files, of which the small ones are compared with their digests:
+            FAISS trusts what it reads.
 
     Raises:
-        IndexFormatError: the file is damaged.
+        IndexFormatError: a file is missing or damaged.
     """
 
-    def __init__(self, folder: Path, record: GenerationRecord, width: int) -> None:
-        path = folder / FAISS_FILE
+    def __init__(
+        self,
+        folder: Path,
+        structure: Structure,
+        n_vectors: int,
+        files: Mapping[str, FileRecord] | None = None,
+    ) -> None:
+        self.structure, self._folder, self._n_vectors = structure, folder, n_vectors
+        if files is not None:
+            check_files(folder, _to_check(files, structure), with_digests=True)
         try:
-            self._index = faiss.read_index(str(path))
-            if record.parameters:
-                _open_lists(self._index, folder, record)
-        except (RuntimeError, OSError, ValueError) as error:
-            raise IndexFormatError(
-                f"{path} is damaged.", "Run embedder index again to restore it."
-            ) from error
-        if self._index.ntotal != record.n_vectors or self._index.d != width:
-            raise IndexFormatError(
-                f"{path} holds {self._index.ntotal} vectors of width {self._index.d}, and "
-                f"{record.n_vectors} of width {width} were written.",
-                "Run embedder index again to restore it.",
-            )
-        self.structure = Structure(
-            record.structure,
-            record.parameters.get("n_lists", 0),
-            record.parameters.get("n_probe", 0),
-        )
+            self._open()
+        except (RuntimeError, OSError, ValueError, EOFError) as error:
+            raise _damaged(folder, str(error).strip().split("\n")[-1]) from error
+        self._parameters: dict[int, Any] = {}
+
+    def _open(self) -> None:
+        self._codec = None
+        if self.structure.has_bytes:
+            values = np.load(self._folder / CODEC_FILE, allow_pickle=False)
+            if values.shape != (self.structure.width + 1,) or values.dtype != np.float32:
+                raise ValueError(f"{CODEC_FILE} holds {values.dtype} {values.shape}")
+            self._codec = ByteCodec.from_array(values)
+        self._index: Any = faiss.read_index(str(self._folder / FAISS_FILE))
+        self.sizes = np.array([self._n_vectors], dtype=np.int64)
+        if self.structure.n_lists:
+            self._open_lists()
+        found = (int(self._index.ntotal), int(self._index.d))
+        if found != (self._n_vectors, self.structure.width):
+            raise ValueError(f"it holds {found[0]} vectors of width {found[1]}")
+
+    def _open_lists(self) -> None:
+        """Map the file of inverted lists into an index that was written without them."""
+        n_lists, code_bytes = self.structure.n_lists, self.structure.code_bytes
+        sizes = np.load(self._folder / SIZES_FILE, allow_pickle=False)
+        path = self._folder / LISTS_FILE
+        n_bytes = path.stat().st_size
+        if (self._index.nlist, self._index.code_size) != (n_lists, code_bytes):
+            raise ValueError(f"{FAISS_FILE} is of another structure than {self.structure.name}")
+        if sizes.shape != (n_lists,) or int(sizes.sum()) != self._n_vectors:
+            raise ValueError(f"{SIZES_FILE} does not describe {self._n_vectors} vectors")
+        if n_bytes != self._n_vectors * (code_bytes + ID_BYTES):
+            raise ValueError(f"{LISTS_FILE} has {n_bytes} bytes")
+        lists: Any = faiss.OnDiskInvertedLists(n_lists, code_bytes, str(path))
+        lists.read_only = True
+        lists.prefetch_nthread = 0  # threads started anew by every search cost more than they read
+        lists.set_all_lists_sizes(faiss.swig_ptr(np.ascontiguousarray(sizes, dtype=np.uint64)))
+        lists.totsize = n_bytes
+        lists.do_mmap()
+        self._index.replace_invlists(lists, True)
+        lists.this.disown()  # the index owns them now
+        self._index.ntotal = self._n_vectors
+        self.sizes = sizes.astype(np.int64)
 
     def __len__(self) -> int:
-        return int(self._index.ntotal)
+        return self._n_vectors
+
+    @property
+    def most_effort(self) -> int:
+        """The effort with which everything is looked at, or nearly so for a graph."""
+        return self.structure.n_lists or self._n_vectors
+
+    def select(self, allowed: Flags) -> Selection:
+        """What a search with a filter needs, for vectors allowed, shape (len(self),)."""
+        counts = None
+        if self.structure.has_cells:
+            cells = self._cells[allowed]
+            counts = np.bincount(cells, minlength=self.structure.n_lists).astype(np.int64)
+            if len(counts) != self.structure.n_lists:
+                raise _damaged(self._folder, f"{CELLS_FILE} names cells that are not there")
+        bits = np.packbits(allowed, bitorder="little")
+        return Selection(bits, int(np.count_nonzero(allowed)), counts)
 
     def search(
-        self, queries: Rows, k: int, *, allowed: npt.NDArray[np.bool_] | None, n_probe: int = 0
-    ) -> npt.NDArray[np.int64]:
-        """Positions of candidates for each query, best first, -1 where there are no more.
+        self, queries: Rows, n: int, effort: int, selection: Selection | None = None
+    ) -> Positions:
+        """Candidates for each query, best first by their codes, -1 where there are no more.
 
         Args:
-            queries: float32, shape (n_queries, width).
-            k: candidates a query.
-            allowed: which positions may be returned, shape (len(self),); None for all.
-            n_probe: lists to visit instead of the recorded number.
+            queries: unit rows, float32, shape (n_queries, width).
+            n: candidates a query.
+            effort: cells that a query visits, of those with allowed vectors; in a graph, how
+                many vectors it keeps in view.
+            selection: which vectors may be returned, None for all.
 
         Returns:
-            int64, shape (n_queries, k).
+            int64, shape (n_queries, n).
         """
-        selector = None
-        if allowed is not None:
-            bits = np.packbits(allowed, bitorder="little")
-            selector = faiss.IDSelectorBitmap(bits)
-        if self.structure.n_lists:
-            probe = min(n_probe or self.structure.n_probe, self.structure.n_lists)
-            parameters = faiss.SearchParametersIVF(sel=selector, nprobe=probe)
+        steps = queries if self._codec is None else self._codec.steps(queries)
+        with _threads_for(len(queries)):
+            _, found = self._index.search(
+                steps, n, params=self._search_parameters(effort, selection)
+            )
+        if len(found) and (int(found.max()) >= self._n_vectors or int(found.min()) < -1):
+            raise _damaged(self._folder, f"{LISTS_FILE} names vectors that are not there")
+        positions: Positions = found
+        return positions
+
+    def local_share(self, queries: Rows, effort: int, selection: Selection) -> npt.NDArray[Any]:
+        """Share of allowed vectors in the cells nearest to each query, shape (n_queries,)."""
+        assert selection.counts is not None
+        steps = queries if self._codec is None else self._codec.steps(queries)
+        with _threads_for(len(queries)):
+            _, cells = self._index.quantizer.search(steps, min(effort, self.structure.n_lists))
+        n_allowed = selection.counts[cells].sum(1)
+        shares: npt.NDArray[Any] = n_allowed / np.maximum(self.sizes[cells].sum(1), 1)
+        return shares
+
+    def _search_parameters(self, effort: int, selection: Selection | None) -> Any:
+        if selection is None and effort in self._parameters:
+            return self._parameters[effort]
+        vectors = None if selection is None else selection.vectors
+        if self.structure.kind is StructureKind.HNSW:
+            made = faiss.SearchParametersHNSW(sel=vectors, efSearch=max(effort, 1))
         else:
-            parameters = faiss.SearchParameters(sel=selector)
-        _, positions = self._index.search(queries, k, params=parameters)
-        found: npt.NDArray[np.int64] = positions
-        return found
+            how = {"sel": vectors, "nprobe": min(effort, self.structure.n_lists)}
+            if selection is not None and selection.counts is not None:
+                how["nprobe"] = max(1, min(effort, selection.n_cells))
+                how["quantizer_params"] = selection.cells
+            made = faiss.SearchParametersIVF(**how)
+        if selection is None:
+            self._parameters[effort] = made
+        return made
+
+    @cached_property
+    def _cells(self) -> npt.NDArray[np.generic]:
+        """Cell of each vector, mapped, shape (len(self),)."""
+        path = self._folder / CELLS_FILE
+        try:
+            cells: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
+        except (OSError, ValueError, EOFError) as error:
+            raise _damaged(self._folder, str(error)) from error
+        if cells.shape != (self._n_vectors,) or not np.issubdtype(cells.dtype, np.unsignedinteger):
+            raise _damaged(self._folder, f"{CELLS_FILE} holds {cells.dtype} {cells.shape}")
+        return np.asarray(cells)
+
+
+@contextlib.contextmanager
+def _threads_for(n_queries: int) -> Iterator[None]:
+    """One thread for one query: to wake others takes longer, much longer on a busy machine."""
+    n_threads = faiss.omp_get_max_threads() if n_queries < FEW_QUERIES else 1
+    if n_threads > 1:
+        faiss.omp_set_num_threads(1)
+    try:
+        yield
+    finally:
+        if n_threads > 1:
+            faiss.omp_set_num_threads(n_threads)
+
+
+def _to_check(files: Mapping[str, FileRecord], structure: Structure) -> dict[str, FileRecord]:
+    """Files whose digest is compared: all when they are small, what FAISS parses at any size."""
+    if sum(record.size for record in files.values()) <= ALWAYS_CHECKED_BYTES:
+        return dict(files)
+    return {n: r for n, r in files.items() if n not in (LISTS_FILE, CELLS_FILE)}
+
+
+def _damaged(folder: Path, cause: str) -> IndexFormatError:
+    return IndexFormatError(
+        f"The FAISS structure in {folder} is damaged: {cause}.",
+        "Run embedder index again to restore it.",
+    )

@@ -52,6 +52,11 @@ class Layout:
         """The texts on which int8 was calibrated."""
         return self.root / "calibration.json"
 
+    @property
+    def deleted(self) -> Path:
+        """Folder of the files that say which documents are deleted."""
+        return self.root / "deleted"
+
     def segment(self, segment_id: str) -> Path:
         """Folder of one segment."""
         return self.segments / segment_id

@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -14,13 +11,16 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import FilterError, IndexFormatError
-from embedder.records import TextHashes, is_utf8
+from embedder.records import TextHashes
+from indexes.database import identifier, literal_path, open_locked, quote
+from indexes.deletions import live_documents
+from indexes.documents import document_schema
+from indexes.filter_process import FilterProcess
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, Layout
 from indexes.manifest import Manifest, SegmentRecord
 
-MEMORY_LIMIT = "1GB"
-OWN_NAMES = ("id", "text")
-"""Names under which a filter sees a document's id and text, unless metadata has such a column."""
+FILTER_SECONDS = 30.0
+"""How long a filter may take."""
 
 
 @dataclass(frozen=True)
@@ -47,18 +47,24 @@ class MetadataStore:
     Args:
         layout: the index.
         manifest: its committed state.
+        filter_seconds: how long a filter may take.
     """
 
-    def __init__(self, layout: Layout, manifest: Manifest) -> None:
+    def __init__(
+        self, layout: Layout, manifest: Manifest, *, filter_seconds: float = FILTER_SECONDS
+    ) -> None:
         self._layout = layout
         self._manifest = manifest
         self._segments = manifest.segments
-        self._connection = _open_locked(layout, self._segments)
+        self._connection = open_locked(layout.segments)
+        self._filters = FilterProcess(layout)
+        self._filter_seconds = filter_seconds
         self._columns: dict[str, str] | None = None  # with their types over all segments
 
     def close(self) -> None:
         """Release DuckDB."""
         self._connection.close()
+        self._filters.close()
 
     @property
     def metadata_columns(self) -> list[str]:
@@ -91,7 +97,7 @@ class MetadataStore:
         """Number of the document of each passage, both counted over all segments in order."""
         parts, first = [], 0
         for segment in self._segments:
-            path = _quote(self._path(segment, PASSAGES_FILE))
+            path = quote(self._path(segment, PASSAGES_FILE))
             column = self._columns_of(f"SELECT document FROM read_parquet({path})", path)
             if len(column["document"]) != segment.n_passages:
                 raise IndexFormatError(f"{path} does not hold {segment.n_passages} passages.")
@@ -101,7 +107,7 @@ class MetadataStore:
 
     def passage_hashes(self, segment: SegmentRecord) -> TextHashes:
         """Content hashes of a segment's passages, shape (n, 2)."""
-        path = _quote(self._path(segment, PASSAGES_FILE))
+        path = quote(self._path(segment, PASSAGES_FILE))
         found = self._columns_of(f"SELECT hash_low, hash_high FROM read_parquet({path})", path)
         halves = [np.asarray(found[name], dtype=np.uint64) for name in ("hash_low", "hash_high")]
         return np.stack(halves, axis=1)
@@ -112,22 +118,21 @@ class MetadataStore:
         Raises:
             FilterError: the expression is wrong, or asks for more than the documents' columns.
         """
-        _check_expression(where)
-        allowed = np.zeros(self._manifest.n_documents, dtype=np.bool_)
-        if not self._segments:
-            return allowed
+        n_documents = [segment.n_documents for segment in self._segments]
+        if not sum(n_documents):
+            return np.zeros(0, dtype=np.bool_)
+        visible = self._visible()
+        selected = ", ".join(f"{source} AS {identifier(n)}" for n, source in visible.items())
+        firsts = np.concatenate([[0], np.cumsum(n_documents)])[:-1].tolist()
+        number = f"{firsts}[__segment + 1] + __row"
         sql = (
-            f"SELECT __segment, __row FROM (SELECT {self._visible()} FROM {self._documents()}) "
-            f"AS documents WHERE (\n{where}\n)"
+            f"SELECT bitstring_agg({number}, 0, {sum(n_documents) - 1}) FROM (SELECT __segment, "
+            f"__row FROM (SELECT file_index::BIGINT AS __segment, __row, {selected} "
+            f"FROM {self._documents()}) AS documents WHERE (\n{where}\n))"
         )
-        try:
-            found = self._connection.execute(sql).fetchnumpy()
-        except duckdb.Error as error:
-            raise self._filter_error(where, error) from error
-        sizes = [segment.n_documents for segment in self._segments]
-        firsts = np.concatenate([[0], np.cumsum(sizes)]).astype(np.int64)
-        rows = np.asarray(found["__row"], dtype=np.int64)
-        allowed[firsts[np.asarray(found["__segment"], dtype=np.int64)] + rows] = True
+        bits = self._filters.evaluate(where, sql, list(visible), self._filter_seconds)
+        bits = bits or "0" * sum(n_documents)
+        allowed: npt.NDArray[np.bool_] = np.frombuffer(bits.encode(), dtype="S1") == b"1"
         return allowed
 
     def passages(self, wanted: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], PassageSpan]:
@@ -172,39 +177,40 @@ class MetadataStore:
     def _typed(self, columns: Sequence[str]) -> list[str]:
         """Columns at the type that they have over all segments, whichever are read."""
         types = self._columns or {}
-        return [f"{_identifier(n)}::{types[n]} AS {_identifier(n)}" for n in columns]
+        return [f"{identifier(n)}::{types[n]} AS {identifier(n)}" for n in columns]
 
     def count_duplicate_ids(self) -> int:
-        """How many documents have an id that another document before them has."""
+        """How many live documents have an id that another one before them has."""
         # Eight bytes a document; DuckDB's own distinct count needs ten times that.
-        hashes = np.empty(self._manifest.n_documents, dtype=np.uint64)
-        first = 0
-        for segment in self._segments:
-            path = _quote(self._path(segment, DOCUMENTS_FILE))
-            found = self._columns_of(f"SELECT hash(__id) AS id FROM read_parquet({path})", path)
-            hashes[first : first + segment.n_documents] = found["id"]
-            first += segment.n_documents
-        hashes.sort()
+        parts = [self._hashes(segment, ["__id"]) for segment in self._segments]
+        hashes = np.concatenate([np.empty(0, dtype=np.uint64), *parts])
+        live = live_documents(self._layout, self._manifest)
+        hashes = np.sort(hashes if live is None else hashes[live])
         return int((hashes[1:] == hashes[:-1]).sum())
 
-    def _visible(self) -> str:
+    def document_hashes(self, segment: SegmentRecord) -> npt.NDArray[np.uint64]:
+        """A hash of each document of a segment with its text and metadata, shape (n,)."""
+        names = document_schema(self._layout, segment).names
+        return self._hashes(segment, [name for name in names if name != "__row"])
+
+    def _hashes(self, segment: SegmentRecord, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
+        path = quote(self._path(segment, DOCUMENTS_FILE))
+        names = ", ".join(map(identifier, columns))
+        found = self._columns_of(f"SELECT hash({names}) AS hash FROM read_parquet({path})", path)
+        return np.asarray(found["hash"], dtype=np.uint64)
+
+    def _visible(self) -> dict[str, str]:
         """The columns that a filter sees: metadata, and id and text under both their names."""
-        manifest, taken = self._manifest, {name.casefold() for name in self.metadata_columns}
-        aliases = [("id", "__id"), ("text", "__text"), (manifest.text, "__text")]
-        aliases += [(manifest.id, "__id")] if manifest.id else []
-        parts = ["file_index AS __segment", "*"]
-        for name, column in aliases:
+        manifest = self._manifest
+        own = {"id": "__id", "text": "__text", manifest.text: "__text"}
+        own |= {manifest.id: "__id"} if manifest.id else {}
+        columns = {name: identifier(name) for name in self.metadata_columns}
+        taken = {name.casefold() for name in columns}
+        for name, source in own.items():
             if name.casefold() not in taken:
                 taken.add(name.casefold())
-                parts.append(f"{column} AS {_identifier(name)}")
-        return ", ".join(parts)
-
-    def _filter_error(self, where: str, error: duckdb.Error) -> FilterError:
-        names = ", ".join(dict.fromkeys(["id", "text", *self.metadata_columns]))
-        cause = str(error).strip().split("\n\n")[0].split("\nLINE")[0].replace("\n", " ")
-        return FilterError(
-            f"The filter {where!r} does not work: {cause}", f"It can use the columns {names}."
-        )
+                columns[name] = source
+        return columns
 
     def _documents(self, segments: Sequence[int] | None = None, columns: Sequence[str] = ()) -> str:
         """A scan of the documents of some segments (all by default), by number.
@@ -213,12 +219,12 @@ class MetadataStore:
         """
         numbers = range(len(self._segments)) if segments is None else segments
         paths = [self._path(self._segments[n], DOCUMENTS_FILE) for n in numbers]
-        listed = ", ".join(_quote(path) for path in paths)
+        listed = ", ".join(quote(path) for path in paths)
         scan = f"read_parquet([{listed}], union_by_name = true, hive_partitioning = false)"
         if len(paths) == len(self._segments) or not columns:
             return scan
         there = {r[0] for r in self._rows(f"DESCRIBE SELECT * FROM {scan}", "the documents")}
-        missing = "".join(f", NULL AS {_identifier(n)}" for n in columns if n not in there)
+        missing = "".join(f", NULL AS {identifier(n)}" for n in columns if n not in there)
         return f"(SELECT *, file_index{missing} FROM {scan})" if missing else scan
 
     def _pick(
@@ -227,7 +233,7 @@ class MetadataStore:
         """Rows of one kind of file, each with the number of its segment before it."""
         parts = [
             f"SELECT {segment}, {columns} FROM "
-            f"read_parquet({_quote(self._path(self._segments[segment], file))}, "
+            f"read_parquet({quote(self._path(self._segments[segment], file))}, "
             f"file_row_number = true) WHERE {key} IN ({_numbers(rows)})"
             for segment, rows in wanted.items()
             if rows
@@ -235,7 +241,7 @@ class MetadataStore:
         return self._rows(" UNION ALL ".join(parts), file) if parts else []
 
     def _path(self, segment: SegmentRecord, file: str) -> str:
-        return _literal(self._layout.segment(segment.id) / file)
+        return literal_path(self._layout.segment(segment.id) / file)
 
     def _arrow(self, sql: str) -> Any:
         """The result of a query over the documents, as a pyarrow table."""
@@ -258,86 +264,10 @@ class MetadataStore:
         return found
 
 
-def _open_locked(layout: Layout, segments: Sequence[SegmentRecord]) -> duckdb.DuckDBPyConnection:
-    """A connection that can read the segments' files and nothing else, and cannot be changed."""
-    connection = duckdb.connect(":memory:")
-    connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
-    connection.execute("SET temp_directory = ''")
-    # The system keeps files in memory better than two caches do.
-    connection.execute("SET enable_external_file_cache = false")
-    connection.execute("SET autoinstall_known_extensions = false")
-    connection.execute("SET autoload_known_extensions = false")
-    folders = (_literal(layout.segments), str(layout.segments))  # as a pattern and as it is
-    allowed = ", ".join(_quote(f"{folder}/") for folder in folders)
-    connection.execute(f"SET allowed_directories = [{allowed}]")
-    connection.execute("SET enable_external_access = false")
-    connection.execute("SET lock_configuration = true")
-    return connection
-
-
-def _check_expression(where: str) -> None:
-    """Raise FilterError unless `where` is one SQL expression without a query inside."""
-    hint = "For example: --where \"year >= 2020 AND lang = 'en'\""
-    # The newlines keep a comment in the expression from hiding the closing parenthesis.
-    statement = f"SELECT (\n{where}\n)"
-    if not is_utf8(where):
-        raise FilterError(f"The filter {where!r} is not text in UTF-8.", hint)
-    try:
-        n_statements = len(duckdb.extract_statements(statement))
-        [serialized] = duckdb.execute(
-            "SELECT json_serialize_sql(?::VARCHAR)", [statement]
-        ).fetchone() or ("{}",)
-    except duckdb.Error as error:
-        cause = str(error).strip().split("\n")[0]
-        raise FilterError(f"The filter {where!r} cannot be parsed: {cause}", hint) from error
-    if n_statements != 1 or not _is_expression(json.loads(serialized)):
-        raise FilterError(
-            "A filter is one SQL expression over the documents' columns, without a query "
-            f"inside; found {where!r}.",
-            hint,
-        )
-
-
-def _is_expression(tree: dict[str, Any]) -> bool:
-    """Whether DuckDB's syntax tree of `SELECT (...)` holds one expression and nothing more."""
-    statements = tree.get("statements") or [{}]
-    node = statements[0].get("node", {})
-    return (
-        not tree.get("error", True)
-        and node.get("type") == "SELECT_NODE"
-        and len(node["select_list"]) == 1
-        and node["from_table"]["type"] == "EMPTY"
-        and not any(node.get(part) for part in _CLAUSES)
-        and not _has_query(node["select_list"])
-    )
-
-
-_CLAUSES = ("where_clause", "modifiers", "group_expressions", "having", "sample", "qualify")
-
-
-def _has_query(tree: Any) -> bool:
-    if isinstance(tree, dict):
-        return tree.get("class") == "SUBQUERY" or any(map(_has_query, tree.values()))
-    return isinstance(tree, list) and any(map(_has_query, tree))
-
-
 def _damaged(what: str, error: duckdb.Error) -> IndexFormatError:
     cause = str(error).strip().split("\n")[0]
     return IndexFormatError(f"{what} cannot be read: {cause}", "Build the index again.")
 
 
-def _literal(path: Path) -> str:
-    """A path in which DuckDB sees no pattern."""
-    return re.sub(r"[*?[]", r"[\g<0>]", str(path))
-
-
 def _numbers(rows: Sequence[int]) -> str:
     return ", ".join(str(int(row)) for row in rows)
-
-
-def _quote(text: str) -> str:
-    return "'" + text.replace("'", "''") + "'"
-
-
-def _identifier(name: str) -> str:
-    return '"' + name.replace('"', '""') + '"'

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
 from collections import Counter
@@ -16,9 +17,9 @@ from embedder.errors import IndexFormatError
 from embedder.records import PassageTable
 from embedder.specs import ChunkSpec, EncoderSpec, digest_of
 from embedder.vectors import HalfRows
-from indexes.durable import publish_folder, temporary_beside
+from indexes.durable import create_file, publish_folder, temporary_beside
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
-from indexes.manifest import SegmentRecord
+from indexes.manifest import SegmentRecord, ShardRecord
 
 COMPRESSION = "zstd"
 NPY_HEADER_BYTES = 128
@@ -58,21 +59,19 @@ class SegmentWriter:
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._width = width
-        self._vectors = (self.folder / VECTORS_FILE).open("wb")
+        self._vectors = create_file(self.folder / VECTORS_FILE)
         self._vectors.write(b"\0" * NPY_HEADER_BYTES)
-        self._passages = pq.ParquetWriter(
-            self.folder / PASSAGES_FILE, PASSAGE_SCHEMA, compression=COMPRESSION
-        )
-        self._documents: pq.ParquetWriter | None = None
-        self._n_documents = self._n_passages = self._n_tokens = 0
+        self._passages = _ParquetFile(self.folder / PASSAGES_FILE, PASSAGE_SCHEMA)
+        self._documents: _ParquetFile | None = None
+        self.n_documents = self._n_passages = self._n_tokens = 0
         self._n_windowed = self._n_truncated = 0
         self._counts: Counter[str] = Counter()
 
     def write(
         self,
         *,
-        ids: Sequence[str],
-        texts: Sequence[str],
+        ids: Sequence[str] | pa.ChunkedArray,
+        texts: Sequence[str] | pa.ChunkedArray,
         metadata: pa.Table,
         passages: PassageTable,
         vectors: HalfRows,
@@ -92,32 +91,34 @@ class SegmentWriter:
             n_truncated: documents whose end was cut off.
             counts: rows left out or defective, by reason.
         """
-        first = self._n_documents
+        first = self.n_documents
         own = {
             "__row": pa.array(np.arange(first, first + len(ids), dtype=np.int32)),
-            "__id": pa.array(ids, pa.string()),
-            "__text": pa.array(texts, pa.string()),
+            "__id": _strings(ids),
+            "__text": _strings(texts),
         }
         table = pa.table({**own, **{n: metadata.column(n) for n in metadata.column_names}})
         if self._documents is None:
-            self._documents = pq.ParquetWriter(
-                self.folder / DOCUMENTS_FILE, table.schema, compression=COMPRESSION
-            )
-        self._documents.write_table(table.cast(self._documents.schema))
-        self._passages.write_table(_passage_table(passages, first))
+            self._documents = _ParquetFile(self.folder / DOCUMENTS_FILE, table.schema)
+        self._documents.write(table)
+        self._passages.write(_passage_table(passages, first))
         if vectors.dtype != np.float16 or vectors.shape != (len(passages), self._width):
             raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}")
         self._vectors.write(vectors.astype("<f2", copy=False).tobytes())
         self._vectors.flush()  # later batches read rows of equal texts back
-        self._n_documents += len(ids)
+        self.n_documents += len(ids)
         self._n_passages += len(passages)
         self._n_tokens += int(passages.n_tokens.sum(dtype=np.int64))
         self._n_windowed += n_windowed
         self._n_truncated += n_truncated
         self._counts += counts
 
-    def publish(self) -> SegmentRecord:
-        """Finish the files and give the folder its final name; the manifest commits it later."""
+    def publish(self, shards: Sequence[ShardRecord] = ()) -> SegmentRecord:
+        """Finish the files and give the folder its final name; the manifest commits it later.
+
+        Args:
+            shards: the shards it holds; by default one, which has the segment's id.
+        """
         if self._documents is None:
             raise ValueError("a segment needs at least one batch, even an empty one")
         self._documents.close()
@@ -126,9 +127,11 @@ class SegmentWriter:
         self._vectors.write(_npy_header(self._n_passages, self._width))
         self._vectors.close()
         self.folder, temporary = self._final, self.folder
+        one = ShardRecord(id=self.id, first_document=0, n_documents=self.n_documents)
         return SegmentRecord(
             id=self.id,
-            n_documents=self._n_documents,
+            shards=tuple(shards) or (one,),
+            n_documents=self.n_documents,
             n_passages=self._n_passages,
             n_tokens=self._n_tokens,
             n_windowed=self._n_windowed,
@@ -139,8 +142,33 @@ class SegmentWriter:
 
     def discard(self) -> None:
         """Drop what was written."""
-        self._vectors.close()
+        with contextlib.suppress(OSError):  # what is dropped need not be complete
+            self._vectors.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def _strings(values: Sequence[str] | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:
+    if isinstance(values, pa.ChunkedArray):
+        return values.cast(pa.string())
+    return pa.array(values, pa.string())
+
+
+class _ParquetFile:
+    """A Parquet file that is being written, with a checksum on every page."""
+
+    def __init__(self, path: Path, schema: pa.Schema) -> None:
+        self._file = create_file(path)
+        self._schema = schema
+        self._writer = pq.ParquetWriter(
+            self._file, schema, compression=COMPRESSION, write_page_checksum=True
+        )
+
+    def write(self, table: pa.Table) -> None:
+        self._writer.write_table(table.cast(self._schema))
+
+    def close(self) -> None:
+        self._writer.close()
+        self._file.close()
 
 
 def _passage_table(passages: PassageTable, first_document: int) -> pa.Table:

@@ -14,15 +14,16 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from jobs.build import BuildSummary, build_index
+    from jobs.build import build_index
     from jobs.plan import BuildOptions
     from jobs.query import Hit, Index, open_index
+    from jobs.summary import BuildSummary
 
 __all__ = ["BuildOptions", "BuildSummary", "Hit", "Index", "build_index", "open_index"]
 
 _HOMES = {
     "BuildOptions": "jobs.plan",
-    "BuildSummary": "jobs.build",
+    "BuildSummary": "jobs.summary",
     "Hit": "jobs.query",
     "Index": "jobs.query",
     "build_index": "jobs.build",

@@ -7,27 +7,25 @@ done twice, and a run that was killed and resumed ends byte-identical to one tha
 
 from __future__ import annotations
 
-import contextlib
 import json
-import shutil
 import threading
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
 
-from embedder.corpus import read_shards, shard_digest
-from embedder.errors import EmbedderError, IndexMismatchError, OutputError, SourceError
+from embedder.corpus import read_shards
+from embedder.errors import EmbedderError, IndexFormatError, IndexMismatchError, SourceError
 from embedder.pipeline import run_ahead
 from embedder.specs import Precision
-from indexes.durable import TEMPORARY_PREFIX, FileRecord, record_file, replace_file
-from indexes.faiss_index import build_generation
-from indexes.lock import hold_lock, try_alone
+from indexes.deletions import HashSet, read_excluded
+from indexes.durable import FileRecord, record_file, replace_file
+from indexes.generation_builder import build_generation
+from indexes.generations import plan_generations
 from indexes.manifest import (
+    GenerationRecord,
     Manifest,
     SegmentRecord,
     SourceRecord,
@@ -36,64 +34,24 @@ from indexes.manifest import (
     write_manifest,
 )
 from indexes.metadata import MetadataStore
-from indexes.segments import segment_id
+from jobs.changes import compare, count_changes, shard_ids
 from jobs.plan import BuildOptions, Plan, plan_build, read_before
 from jobs.progress import Progress
+from jobs.settle import settle, undelete
 from jobs.sink import SegmentSink, known_texts
 from jobs.stream import cut_rows, encode_windows, gather_windows
+from jobs.summary import BuildSummary
+from jobs.writing import commit, writing
 
 QUEUE_BATCHES = 8
 QUEUE_WINDOWS = 2
-
-
-@dataclass(frozen=True, kw_only=True)
-class BuildSummary:
-    """What a build did and what the index holds now.
-
-    Args:
-        index: the index folder.
-        n_documents: documents in the index.
-        n_passages: passages in the index.
-        n_added: documents added by this run.
-        n_removed: documents removed because the sources no longer hold them.
-        n_encoded: passages that went through the encoder in this run.
-        n_reused: passages whose text had a vector already.
-        n_tokens: tokens encoded in this run.
-        padding_share: share of the encoded positions that was padding.
-        seconds: time of the run.
-        counts: rows left out or defective, by reason, in the whole index.
-        n_windowed: documents that became several passages.
-        n_truncated: documents whose end was cut off.
-        n_duplicate_ids: documents whose id an earlier document has.
-        engine: what computed the vectors.
-        structure: the FAISS structure.
-    """
-
-    index: str
-    n_documents: int
-    n_passages: int
-    n_added: int
-    n_removed: int
-    n_encoded: int
-    n_reused: int
-    n_tokens: int
-    padding_share: float
-    seconds: float
-    counts: dict[str, int]
-    n_windowed: int
-    n_truncated: int
-    n_duplicate_ids: int
-    engine: str
-    structure: str
-
-    @property
-    def is_up_to_date(self) -> bool:
-        """Whether there was nothing to do."""
-        return not (self.n_added or self.n_removed or self.n_encoded)
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary."""
-        return {**asdict(self), "up_to_date": self.is_up_to_date}
+NOTHING: dict[str, Any] = {
+    "segments": (),
+    "generations": (),
+    "calibration": None,
+    "excluded": None,
+}
+"""A manifest without the parts whose files are looked at one by one."""
 
 
 def build_index(options: BuildOptions, progress: Progress | None = None) -> BuildSummary:
@@ -110,21 +68,8 @@ def build_index(options: BuildOptions, progress: Progress | None = None) -> Buil
     started = time.monotonic()
     progress.start_stage("opening")
     plan = plan_build(options)
-    layout, is_new = plan.layout, not plan.layout.root.exists()
-    try:
-        layout.root.mkdir(parents=True, exist_ok=True)
-        with hold_lock(layout.lock):
-            try:
-                return _Build(plan, options, progress, started).run()
-            finally:
-                if is_new and not layout.manifest.exists():
-                    shutil.rmtree(layout.root, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(
-            f"{layout.root} cannot be written: {error.strerror or error}.",
-            "Make room or choose another --out, and run the same command again: what was "
-            "committed is kept.",
-        ) from error
+    with writing(plan.layout):
+        return _Build(plan, options, progress, started).run()
 
 
 class _Build:
@@ -138,42 +83,23 @@ class _Build:
         self._layout = plan.layout
         self._width = plan.encoder.encoder.spec.width
         self._sink: SegmentSink | None = None
+        self._is_changed = False
+        self._n_added = self._n_removed = self._n_written = 0
 
     def run(self) -> BuildSummary:
-        """Encode what is missing, build the FAISS structure, commit."""
-        self._clean()
+        """Encode what is missing, build the FAISS structures, commit."""
         manifest = self._first_manifest()
-        ids = self._segment_ids()
-        done = {segment.id: segment for segment in manifest.segments}
-        missing = [i for i, segment in enumerate(ids) if segment not in done]
-        n_before = manifest.n_documents
-        added = self._encode_missing(manifest, missing, ids)
-        done |= {segment.id: segment for segment in added}
-        final = self._finish(replace(manifest, segments=tuple(done[i] for i in ids)))
-        self._clean()
-        n_added = sum(segment.n_documents for segment in added)
-        return self._summary(final, n_added, n_before + n_added - final.n_documents)
-
-    def _clean(self) -> None:
-        """Drop what no committed state needs: leftovers of killed runs and of earlier states.
-
-        While somebody has the index open, what an earlier state needs is left for the next run.
-        """
-        committed = read_before(self._layout)
-        used = {segment.id for segment in committed.segments} if committed else set()
-        if committed and committed.generation:
-            used.add(committed.generation.id)
-        with try_alone(self._layout.readers) as is_alone:
-            for path in self._leftovers():
-                if path.name.startswith(TEMPORARY_PREFIX) or (is_alone and path.name not in used):
-                    _remove(path)
-
-    def _leftovers(self) -> Iterator[Path]:
-        """What may be no longer needed: temporary files, segments and generations."""
-        yield from self._layout.root.glob(f"{TEMPORARY_PREFIX}*")
-        for folder in (self._layout.segments, self._layout.ann):
-            if folder.is_dir():
-                yield from folder.iterdir()
+        self._progress.start_stage("comparing the sources with the index")
+        ids = shard_ids(self._plan)
+        whole = self._whole_segments(manifest, ids)
+        changes = compare(self._plan.shards, ids, whole, keeps_gone=self._options.add)
+        for line in changes.lines() if manifest.segments else ():
+            self._progress.note(line)
+        added = self._encode_missing(manifest, whole, changes.missing, ids)
+        self._n_written = sum(segment.n_documents for segment in added)
+        segments = settle(self._layout, [*whole, *added], ids, keeps_gone=self._options.add)
+        final = self._finish(manifest, segments)
+        return self._summary(final)
 
     def _first_manifest(self) -> Manifest:
         """The committed state, or that of an empty index, which is committed first."""
@@ -188,7 +114,7 @@ class _Build:
                     f"{self._layout.root} was changed by another process.",
                     "Run the same command again.",
                 )
-            return self._without_damaged(before)
+            return before
         self._layout.segments.mkdir(exist_ok=True)
         manifest = Manifest(
             encoder=plan.encoder.encoder.spec,
@@ -197,6 +123,7 @@ class _Build:
             id=columns.id,
             metadata=columns.metadata,
             chunking=plan.chunking,
+            contract=plan.contract,
             calibration=self._write_calibration(),
         )
         write_manifest(self._layout, manifest)
@@ -209,35 +136,49 @@ class _Build:
         replace_file(self._layout.calibration, content.encode())
         return record_file(self._layout.calibration)
 
-    def _without_damaged(self, manifest: Manifest) -> Manifest:
-        """The state without segments and structures whose files are not as they were written."""
+    def _whole_segments(self, manifest: Manifest, ids: Sequence[str]) -> list[SegmentRecord]:
+        """The committed segments whose files are as they were written.
 
-        def is_whole(**parts: Any) -> bool:
-            empty: dict[str, Any] = {"segments": (), "generation": None, "calibration": None}
-            try:
-                part = replace(manifest, **{**empty, **parts})
-                check_index_files(self._layout, part, with_digests=True)
-            except EmbedderError:
-                return False
-            return True
+        Raises:
+            IndexFormatError: one is damaged, and the sources do not hold what is lost with it.
+        """
+        whole, wanted = [], set(ids)
+        for segment in manifest.segments:
+            damage = self._damage(replace(manifest, **{**NOTHING, "segments": (segment,)}))
+            if damage is None:
+                undeletes = self._options.undelete
+                whole.append(undelete(self._layout, segment, wanted) if undeletes else segment)
+            elif self._options.add and any(s.id not in wanted for s in segment.shards):
+                raise IndexFormatError(
+                    f"{damage.message} The sources named do not hold all of its documents.",
+                    "Name their sources too, or leave --add out to let them go.",
+                )
+        return whole
 
-        kept = tuple(s for s in manifest.segments if is_whole(segments=(s,)))
-        generation = manifest.generation if is_whole(generation=manifest.generation) else None
-        return replace(manifest, segments=kept, generation=generation)
+    def _damage(self, part: Manifest) -> EmbedderError | None:
+        """What is wrong with the files that a part of the manifest names."""
+        try:
+            check_index_files(self._layout, part, with_digests=True)
+        except EmbedderError as error:
+            return error
+        return None
 
-    def _segment_ids(self) -> list[str]:
-        """Id of each shard's segment; equal shards of one corpus get ids of their own."""
-        plan, spec = self._plan, self._plan.encoder.encoder.spec
-        seen: Counter[str] = Counter()
-        ids = []
-        for shard in plan.shards:
-            digest = shard_digest(shard, plan.corpus)
-            ids.append(segment_id(digest, plan.chunking, spec, seen[digest]))
-            seen[digest] += 1
-        return ids
+    def _whole_generations(self, manifest: Manifest) -> list[GenerationRecord]:
+        """The FAISS structures that keep the contract and are as they were written."""
+        if manifest.contract != self._plan.contract:
+            return []
+        return [
+            generation
+            for generation in manifest.generations
+            if self._damage(replace(manifest, **{**NOTHING, "generations": (generation,)})) is None
+        ]
 
     def _encode_missing(
-        self, manifest: Manifest, missing: Sequence[int], ids: Sequence[str]
+        self,
+        manifest: Manifest,
+        whole: Sequence[SegmentRecord],
+        missing: Sequence[int],
+        ids: Sequence[str],
     ) -> list[SegmentRecord]:
         """Stream the missing shards through the encoder into segments, committing as they end."""
         if not missing:
@@ -250,56 +191,93 @@ class _Build:
         windows = encode_windows(
             gather_windows(cuts),
             plan.encoder,
-            known_texts(self._layout, manifest),
-            first_segment=len(manifest.segments),
+            known_texts(self._layout, whole),
+            first_segment=len(whole),
             progress=self._progress,
             stop=stop,
         )
         encoded = run_ahead(windows, QUEUE_WINDOWS, stop)
         names = [ids[i] for i in missing]
-        self._sink = SegmentSink(self._layout, manifest, names, self._progress)
+        excluded = self._excluded(manifest)
+        self._sink = SegmentSink(self._layout, manifest, whole, names, excluded, self._progress)
         try:
             return self._sink.write(encoded)
         finally:
             encoded.close()
 
-    def _finish(self, manifest: Manifest) -> Manifest:
-        """Build the FAISS structure if it is not there, and commit the final state."""
+    def _excluded(self, manifest: Manifest) -> HashSet:
+        """Documents that were deleted on request and stay out."""
+        kept = replace(manifest, excluded=None) if self._options.undelete else manifest
+        return read_excluded(self._layout, kept)
+
+    def _finish(self, manifest: Manifest, segments: tuple[SegmentRecord, ...]) -> Manifest:
+        """Build the FAISS structures that are not there, and commit the final state."""
         pa.default_memory_pool().release_unused()  # what reading and writing held is over
-        self._progress.start_stage("building the FAISS structure")
-        if manifest.n_documents == 0:
+        if not any(segment.n_live_documents for segment in segments):
             raise SourceError("The sources hold no text any more.", "The index is kept as it was.")
-        committed = read_manifest(self._layout)
-        names = tuple(segment.id for segment in manifest.segments)
-        generation = manifest.generation
-        if generation is None or generation.segments != names:
-            segments = manifest.segments
-            generation = build_generation(
-                self._layout, segments, self._width, exact_limit=self._options.exact_limit
-            )
-        store = MetadataStore(self._layout, manifest)
         final = replace(
             manifest,
-            generation=generation,
-            sources=tuple(
-                SourceRecord(name=s.file.name, n_rows=s.metadata.num_rows, size=s.stamp[0])
-                for s in self._plan.corpus.sources
-            ),
-            n_duplicate_ids=store.count_duplicate_ids(),
+            contract=self._plan.contract,
+            segments=segments,
+            n_settled=len(segments),
+            generations=self._generations(manifest, segments),
+            sources=self._sources(manifest),
+            excluded=None if self._options.undelete else manifest.excluded,
+            engine=self._engine(manifest),
         )
+        store = MetadataStore(self._layout, final)
+        final = replace(final, n_duplicate_ids=store.count_duplicate_ids())
         store.close()
-        if final != committed:
-            write_manifest(self._layout, final)
-        return final
+        if final == read_manifest(self._layout):
+            return final
+        self._n_added, self._n_removed = count_changes(self._layout, manifest, final)
+        self._is_changed = True
+        return commit(
+            self._layout, final, "index", n_added=self._n_added, n_removed=self._n_removed
+        )
 
-    def _summary(self, manifest: Manifest, n_added: int, n_removed: int) -> BuildSummary:
+    def _engine(self, manifest: Manifest) -> str:
+        """What computed the vectors last."""
+        has_encoded = self._sink is not None and self._sink.n_encoded > 0
+        return self._plan.encoder.encoder.description if has_encoded else manifest.engine
+
+    def _generations(
+        self, manifest: Manifest, segments: Sequence[SegmentRecord]
+    ) -> tuple[GenerationRecord, ...]:
+        existing = self._whole_generations(manifest)
+        wanted = plan_generations(existing, segments, exact_limit=self._options.exact_limit)
+        if any(not isinstance(item, GenerationRecord) for item in wanted):
+            self._progress.start_stage("building the FAISS structure")
+        limit = self._options.exact_limit
+        return tuple(
+            item
+            if isinstance(item, GenerationRecord)
+            else build_generation(
+                self._layout, item, self._width, self._plan.contract, exact_limit=limit
+            )
+            for item in wanted
+        )
+
+    def _sources(self, manifest: Manifest) -> tuple[SourceRecord, ...]:
+        """The files named now; with --add those of earlier runs stay."""
+        found = {
+            s.file.name: SourceRecord(name=s.file.name, n_rows=s.metadata.num_rows, size=s.stamp[0])
+            for s in self._plan.corpus.sources
+        }
+        earlier = manifest.sources if self._options.add else ()
+        return (*(s for s in earlier if s.name not in found), *found.values())
+
+    def _summary(self, manifest: Manifest) -> BuildSummary:
         progress = self._progress
         return BuildSummary(
             index=str(self._layout.root),
             n_documents=manifest.n_documents,
             n_passages=manifest.n_passages,
-            n_added=n_added,
-            n_removed=n_removed,
+            n_added=self._n_added,
+            n_written=self._n_written,
+            n_removed=self._n_removed,
+            is_changed=self._is_changed,
+            n_deleted=sum(s.n_documents - s.n_live_documents for s in manifest.segments),
             n_encoded=self._sink.n_encoded if self._sink else 0,
             n_reused=self._sink.n_reused if self._sink else 0,
             n_tokens=progress.n_tokens,
@@ -310,14 +288,7 @@ class _Build:
             n_truncated=sum(segment.n_truncated for segment in manifest.segments),
             n_duplicate_ids=manifest.n_duplicate_ids,
             engine=self._plan.encoder.encoder.description,
-            structure=manifest.generation.structure if manifest.generation else "",
+            structures=tuple(generation.structure for generation in manifest.generations),
+            is_exact=not any(generation.efforts for generation in manifest.generations),
+            recall=min((generation.recall for generation in manifest.generations), default=1.0),
         )
-
-
-def _remove(path: Path) -> None:
-    """Remove a file or folder; one that cannot be removed harms nobody."""
-    if path.is_dir():
-        shutil.rmtree(path, ignore_errors=True)
-    else:
-        with contextlib.suppress(OSError):
-            path.unlink()

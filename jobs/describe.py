@@ -8,7 +8,7 @@ from typing import Any
 
 from indexes.durable import FileRecord
 from indexes.layout import VECTORS_FILE, Layout
-from indexes.manifest import Manifest, check_index_files, read_manifest
+from indexes.manifest import GenerationRecord, Manifest, check_index_files, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -18,11 +18,12 @@ class Sizes:
     vectors: int
     texts: int
     faiss: int
+    deletions: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.vectors + self.texts + self.faiss
+        return self.vectors + self.texts + self.faiss + self.deletions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,12 +44,17 @@ class Description:
     def n_uncovered(self) -> int:
         """Passages that the FAISS structure does not hold yet; search scans them."""
         manifest = self.manifest
-        covered = set(manifest.generation.segments) if manifest.generation else set()
+        covered = {name for record in manifest.generations for name in record.segments}
         return sum(s.n_passages for s in manifest.segments if s.id not in covered)
+
+    @property
+    def n_deleted(self) -> int:
+        """Documents that are deleted and still take room."""
+        return sum(s.n_documents - s.n_live_documents for s in self.manifest.segments)
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary."""
-        manifest, generation = self.manifest, self.manifest.generation
+        manifest = self.manifest
         return {
             "index": self.index,
             "format": manifest.format,
@@ -61,14 +67,12 @@ class Description:
             "encoder": {**manifest.encoder.to_json(), "engine": manifest.engine},
             "fingerprint": manifest.encoder.fingerprint,
             "chunking": manifest.chunking.to_json(),
-            "faiss": generation
-            and {
-                "structure": generation.structure,
-                "vectors": generation.n_vectors,
-                "parameters": generation.parameters,
-            },
+            "contract": asdict(manifest.contract),
+            "faiss": [_faiss(record) for record in manifest.generations],
             "passages_not_in_faiss": self.n_uncovered,
             "left_out_or_defective": manifest.counts(),
+            "deleted_documents": self.n_deleted,
+            "is_finished": manifest.n_settled == len(manifest.segments),
             "duplicate_ids": manifest.n_duplicate_ids,
             "windowed_documents": sum(segment.n_windowed for segment in manifest.segments),
             "truncated_documents": sum(segment.n_truncated for segment in manifest.segments),
@@ -86,13 +90,26 @@ def describe_index(layout: Layout) -> Description:
     manifest = read_manifest(layout)
     check_index_files(layout, manifest)
     files = [item for segment in manifest.segments for item in segment.files.items()]
-    generation = manifest.generation
+    deletions = [segment.deletion.file for segment in manifest.segments if segment.deletion]
+    deletions += [manifest.excluded[1]] if manifest.excluded else []
     sizes = Sizes(
         vectors=_total(record for name, record in files if name == VECTORS_FILE),
         texts=_total(record for name, record in files if name != VECTORS_FILE),
-        faiss=_total(generation.files.values()) if generation else 0,
+        deletions=_total(deletions),
+        faiss=sum(_total(record.files.values()) for record in manifest.generations),
     )
     return Description(index=str(layout.root), manifest=manifest, sizes=sizes)
+
+
+def _faiss(record: GenerationRecord) -> dict[str, Any]:
+    return {
+        "structure": record.structure,
+        "vectors": record.n_vectors,
+        "recall": record.recall,
+        "memory_bytes": record.memory,
+        "latency_ms": record.latency_ms,
+        "efforts": [asdict(effort) for effort in record.efforts],
+    }
 
 
 def _total(records: Iterable[FileRecord]) -> int:

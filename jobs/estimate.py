@@ -11,7 +11,8 @@ from typing import Any
 from embedder.cache import leave_cache_alone
 from embedder.passages import cut_documents
 from embedder.specs import Overflow, TextKind
-from indexes.faiss_index import choose_structure
+from indexes.structures import choose_structures
+from jobs.changes import compare, shard_ids
 from jobs.plan import BuildOptions, Plan, plan_build, sample_texts
 
 SAMPLE_TEXTS = 400
@@ -36,7 +37,9 @@ class Estimate:
         share_windowed: share of documents that would become several passages.
         share_truncated: share of documents that would be cut.
         tokens_per_second: measured on the sample.
-        seconds: encoding time.
+        n_rows_missing: rows that the index does not hold yet.
+        n_gone: documents in the index that the sources do not hold.
+        seconds: time to encode the rows that are missing.
         disk_bytes: size of the index.
         memory_bytes: peak resident memory.
         engine: what would compute the vectors.
@@ -53,6 +56,8 @@ class Estimate:
     share_windowed: float
     share_truncated: float
     tokens_per_second: float
+    n_rows_missing: int
+    n_gone: int
     seconds: float
     disk_bytes: int
     memory_bytes: int
@@ -90,10 +95,15 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
     encoder.encode_pieces(pieces)
     seconds = time.perf_counter() - started
     n_documents = sum(shard.n_rows for shard in plan.shards)
+    segments = plan.before.segments if plan.before else ()
+    ids = shard_ids(plan) if segments else [""] * len(plan.shards)
+    changes = compare(plan.shards, ids, segments, keeps_gone=options.add)
     factor = n_documents / len(texts)
     n_passages, n_tokens = round(len(pieces) * factor), round(sum(map(len, pieces)) * factor)
     width = encoder.encoder.spec.width
-    structure = choose_structure(n_passages, options.exact_limit)
+    structure = choose_structures(
+        n_passages, width, plan.contract, exact_limit=options.exact_limit
+    )[0]
     row_bytes = 4 * width + PASSAGE_BYTES
     text_bytes = sum(len(text.encode()) for text in texts) * factor
     return Estimate(
@@ -107,9 +117,11 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
         share_windowed=cut.n_windowed / len(texts) if _windows(plan) else 0.0,
         share_truncated=cut.n_truncated / len(texts),
         tokens_per_second=sum(map(len, pieces)) / seconds,
-        seconds=seconds * factor,
+        n_rows_missing=changes.n_rows_missing,
+        n_gone=changes.n_gone,
+        seconds=seconds * changes.n_rows_missing / len(texts),
         disk_bytes=round(n_passages * row_bytes + text_bytes * ZSTD_SHARE),
-        memory_bytes=_peak_memory() + (0 if structure.n_lists else n_passages * 2 * width),
+        memory_bytes=_peak_memory() + structure.building_bytes(n_passages),
         engine=encoder.encoder.description,
         structure=structure.name,
     )

@@ -28,10 +28,11 @@ from embedder.errors import (
 from embedder.model_location import DEFAULT_MODEL
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow
 from indexes.durable import temporary_beside
-from indexes.faiss_index import EXACT_LIMIT
 from indexes.layout import INDEX_ENDING, Layout
-from indexes.manifest import Manifest, read_manifest
+from indexes.manifest import Contract, Manifest, StructureKind, read_manifest
+from indexes.structures import EXACT_LIMIT
 
+DEFAULT_CONTRACT = Contract(recall=0.95, memory=4 << 30)
 CALIBRATION_TEXTS = 250
 CALIBRATION_SHARDS = 25
 SEED = 1729
@@ -49,6 +50,12 @@ class BuildOptions:
         overflow: what happens to a document longer than the window; default `window`.
         stride: tokens from one window's start to the next; default 7/8 of the window.
         limit: index only so many rows.
+        add: keep documents that the sources do not hold any more; a document with the id of a
+            new one gives way to it.
+        undelete: bring back what was deleted on request and is in the sources.
+        recall: least recall@10 of the FAISS structure; default .95.
+        memory: most bytes for building it and searching it; default 4 GiB.
+        structure: the kind of FAISS structure; default the best that the contract allows.
         exact_limit: most passages for which the FAISS structure is exact.
     """
 
@@ -59,6 +66,11 @@ class BuildOptions:
     overflow: Overflow | None = None
     stride: int | None = None
     limit: int | None = None
+    add: bool = False
+    undelete: bool = False
+    recall: float | None = None
+    memory: int | None = None
+    structure: StructureKind | None = None
     exact_limit: int = EXACT_LIMIT
 
 
@@ -73,6 +85,7 @@ class Plan:
         encoder: the encoder, running.
         chunking: how documents become passages.
         calibration: the texts that calibrated int8.
+        contract: what the FAISS structure has to keep.
         before: the committed state, None for a new index.
     """
 
@@ -82,6 +95,7 @@ class Plan:
     encoder: TextEncoder
     chunking: ChunkSpec
     calibration: list[str]
+    contract: Contract
     before: Manifest | None
 
 
@@ -90,6 +104,7 @@ def plan_build(options: BuildOptions) -> Plan:
     corpus = open_corpus(options.sources, _columns_before(options))
     layout = Layout(Path(options.out) if options.out else default_out(options.sources))
     before = read_before(layout)
+    contract = _contract(options, before)
     if options.limit is not None and options.limit < 1:
         raise RequestError(f"--limit {options.limit} leaves nothing to index.", "Give at least 1.")
     shards = corpus.shards(options.limit)
@@ -113,7 +128,19 @@ def plan_build(options: BuildOptions) -> Plan:
     chunking = _chunking(options, before, spec)
     if before is not None:
         _check_same(before, spec, chunking, corpus, layout)
-    return Plan(layout, corpus, shards, encoder, chunking, calibration.texts, before)
+    return Plan(layout, corpus, shards, encoder, chunking, calibration.texts, contract, before)
+
+
+def _contract(options: BuildOptions, before: Manifest | None) -> Contract:
+    """The contract asked for; what was not is as the index was built, else the default."""
+    old = before.contract if before else DEFAULT_CONTRACT
+    recall = old.recall if options.recall is None else options.recall
+    memory = old.memory if options.memory is None else options.memory
+    if not 0 < recall <= 1:
+        raise RequestError(f"A recall of {recall} is not between 0 and 1.", "Give .95, say.")
+    if memory < 1:
+        raise RequestError(f"A memory of {memory} bytes holds nothing.", "Give 4G, say.")
+    return Contract(recall=recall, memory=memory, structure=options.structure or old.structure)
 
 
 def default_out(sources: Sequence[str]) -> Path:
@@ -151,7 +178,7 @@ def read_before(layout: Layout) -> Manifest | None:
     try:
         manifest = read_manifest(layout)
     except IndexNotFoundError:
-        files = {layout.lock, layout.readers, layout.calibration, layout.segments}
+        files = {layout.lock, layout.readers, layout.calibration, layout.segments, layout.deleted}
         files |= {temporary_beside(path) for path in (layout.calibration, layout.manifest)}
         own = {path.name for path in files}
         entries = list(layout.root.iterdir()) if layout.root.exists() else []

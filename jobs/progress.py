@@ -34,6 +34,9 @@ class Progress:
         self.started = time.monotonic()
         self.show(force=True)
 
+    def note(self, line: str) -> None:
+        """Something that the user should see and keep; here, nobody does."""
+
     def count_tokens(self, n_tokens: int, n_padded: int) -> None:
         """A batch has been encoded."""
         self.n_tokens += n_tokens
@@ -84,6 +87,10 @@ class PlainProgress(Progress):
         self._shown_at = 0.0
         super().__init__()
 
+    def note(self, line: str) -> None:
+        """Write the line."""
+        print(line, file=self._stream, flush=True)
+
     def show(self, *, force: bool = False) -> None:
         """Write a line if the last one is old enough."""
         now = time.monotonic()
@@ -122,6 +129,9 @@ def _live() -> Iterator[Progress]:
             self._task = bar.add_task("")
             self._shown_at = 0.0
             super().__init__()
+
+        def note(self, line: str) -> None:
+            bar.console.print(line, markup=False, highlight=False)
 
         def show(self, *, force: bool = False) -> None:
             now = time.monotonic()

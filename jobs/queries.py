@@ -34,7 +34,7 @@ def read_queries(path: str, column: str | None = None) -> Iterator[str]:
     elif ending in (".jsonl", ".ndjson"):
         found = _json_queries(path, column)
     else:
-        found = (line for _, line in _lines(path))
+        found = (line for _, line in read_lines(path))
     n_blank = 0
     for query in found:
         if query.strip():
@@ -45,9 +45,14 @@ def read_queries(path: str, column: str | None = None) -> Iterator[str]:
         log.warning("%s: %d blank queries were left out", path, n_blank)
 
 
-def _lines(path: str) -> Iterator[tuple[int, str]]:
+def read_lines(path: str) -> Iterator[tuple[int, str]]:
+    """Lines of a text file, `-` for stdin, with their numbers from 1.
+
+    Raises:
+        SourceError: the file cannot be read, or is not UTF-8.
+    """
     try:
-        with open(0 if path == "-" else path, encoding="utf-8", closefd=path != "-") as file:
+        with open(0 if path == "-" else path, encoding="utf-8-sig", closefd=path != "-") as file:
             yield from enumerate(file, 1)
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
@@ -57,7 +62,7 @@ def _lines(path: str) -> Iterator[tuple[int, str]]:
 
 
 def _json_queries(path: str, column: str | None) -> Iterator[str]:
-    for number, line in _lines(path):
+    for number, line in read_lines(path):
         if line.strip():
             yield _json_query(path, number, line, column)
 

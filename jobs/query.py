@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
@@ -13,24 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from embedder.encoders import EncoderOptions, TextEncoder, open_encoder
-from embedder.errors import (
-    EngineError,
-    IndexMismatchError,
-    ModelError,
-    RequestError,
-)
+from embedder.encoders import TextEncoder
+from embedder.errors import RequestError
 from embedder.records import is_utf8
 from embedder.sentences import split_sentences
-from embedder.specs import EncoderSpec, Engine, Precision, TextKind
+from embedder.specs import TextKind
 from embedder.vectors import Rows
 from indexes.layout import Layout
 from indexes.lock import hold_open
 from indexes.manifest import Manifest, read_manifest
+from indexes.query_plan import QueryPlan
 from indexes.searcher import Neighbour, Searcher
 from jobs.find import find_index
-
-log = logging.getLogger(__name__)
+from jobs.query_encoder import QueryOptions, open_query_encoder
 
 QUERY_BLOCK = 256
 """Queries answered at once, so that any number of them needs bounded memory."""
@@ -70,23 +64,17 @@ class Hit:
         return values
 
 
-@dataclass(frozen=True, kw_only=True)
-class QueryOptions:
-    """How to run queries. None means: the best this machine has.
+@dataclass(frozen=True)
+class Answers:
+    """What queries found, and how.
 
     Args:
-        model: where the model is now, if not where the index found it.
-        engine: what runs the network.
-        precision: arithmetic of the queries' forward pass.
-        device: `cpu`, `cuda`, `mps`.
-        threads: CPU threads.
+        hits: for each query its documents, best first.
+        plans: how each block of QUERY_BLOCK queries was answered.
     """
 
-    model: str | None = None
-    engine: Engine | None = None
-    precision: Precision | None = None
-    device: str | None = None
-    threads: int | None = None
+    hits: list[list[Hit]]
+    plans: list[QueryPlan]
 
 
 class Index:
@@ -147,11 +135,12 @@ class Index:
         *,
         where: str | None = None,
         fields: Sequence[str] | None = None,
+        exact: bool = False,
         with_sentences: bool = False,
     ) -> list[Hit]:
-        """The k documents nearest in meaning to a query; see `search_many`."""
+        """The k documents nearest in meaning to a query; see `answer_many`."""
         [hits] = self.search_many(
-            [query], k, where=where, fields=fields, with_sentences=with_sentences
+            [query], k, where=where, fields=fields, exact=exact, with_sentences=with_sentences
         )
         return hits
 
@@ -162,41 +151,52 @@ class Index:
         *,
         where: str | None = None,
         fields: Sequence[str] | None = None,
+        exact: bool = False,
         with_sentences: bool = False,
     ) -> list[list[Hit]]:
-        """The k nearest documents of each query, best first, each document once.
+        """The k nearest documents of each query, best first, each document once; `answer_many`."""
+        return self.answer_many(
+            queries, k, where=where, fields=fields, exact=exact, with_sentences=with_sentences
+        ).hits
+
+    def answer_many(
+        self,
+        queries: Sequence[str],
+        k: int = 10,
+        *,
+        where: str | None = None,
+        fields: Sequence[str] | None = None,
+        exact: bool = False,
+        with_sentences: bool = False,
+    ) -> Answers:
+        """The k nearest documents of each query, and how they were found.
 
         Args:
             queries: texts, none blank.
             k: documents a query; fewer only if fewer satisfy the filter.
             where: SQL expression over the metadata, as in `"year >= 2020 AND lang = 'en'"`.
             fields: metadata columns to return; all by default.
+            exact: look at every passage, whatever the FAISS structure says.
             with_sentences: find the sentence of each passage that is nearest to the query.
 
         Raises:
             RequestError: a query is blank, or k is not positive.
             FilterError: the expression or a field is wrong.
         """
-        if k < 1:
-            raise RequestError(f"k is {k}, and at least 1 is wanted.", "Give -k a positive number.")
-        blank = [i for i, query in enumerate(queries) if not query.strip()]
-        if blank:
-            raise RequestError(f"Query {blank[0] + 1} is empty.", "Give it some words.")
-        broken = [query for query in queries if not is_utf8(query)]
-        if broken:
-            raise RequestError(f"The query {broken[0]!r} is not text in UTF-8.")
-        results: list[list[Hit]] = []
+        _check_queries(queries, k)
+        answers = Answers([], [])
         chosen = self.resolve_fields(fields)
         for start in range(0, len(queries), QUERY_BLOCK):
             block = queries[start : start + QUERY_BLOCK]
             rows = self.encode(block)
-            found = self.searcher.search(rows, k, where=where, fields=chosen)
+            answer = self.searcher.answer(rows, k, where=where, fields=chosen, exact=exact)
             hits = [
                 [_hit(query, rank, neighbour) for rank, neighbour in enumerate(row, 1)]
-                for query, row in zip(block, found, strict=True)
+                for query, row in zip(block, answer.neighbours, strict=True)
             ]
-            results += self._with_sentences(hits, rows) if with_sentences else hits
-        return results
+            answers.hits.extend(self._with_sentences(hits, rows) if with_sentences else hits)
+            answers.plans.append(answer.plan)
+        return answers
 
     def _with_sentences(self, hits: list[list[Hit]], queries: Rows) -> list[list[Hit]]:
         """Each hit with the sentence of its passage whose vector is nearest to the query's."""
@@ -213,6 +213,17 @@ class Index:
             results[i].append(replace(hit, sentence=found[int(np.argmax(scores))]))
             first += len(found)
         return results
+
+
+def _check_queries(queries: Sequence[str], k: int) -> None:
+    if k < 1:
+        raise RequestError(f"k is {k}, and at least 1 is wanted.", "Give -k a positive number.")
+    blank = [i for i, query in enumerate(queries) if not query.strip()]
+    if blank:
+        raise RequestError(f"Query {blank[0] + 1} is empty.", "Give it some words.")
+    broken = [query for query in queries if not is_utf8(query)]
+    if broken:
+        raise RequestError(f"The query {broken[0]!r} is not text in UTF-8.")
 
 
 def _hit(query: str, rank: int, neighbour: Neighbour) -> Hit:
@@ -252,7 +263,7 @@ def open_index(path: str | Path | None = None, options: QueryOptions | None = No
 
 
 def _open_held(layout: Layout, options: QueryOptions) -> Index:
-    manifest = read_manifest(layout)
+    manifest = read_manifest(layout).finished()
     # The engine compiles its graph outside Python's lock; the index opens meanwhile.
     with ThreadPoolExecutor(1) as pool:
         opening = pool.submit(open_query_encoder, manifest, options)
@@ -263,61 +274,3 @@ def _open_held(layout: Layout, options: QueryOptions) -> Index:
         except BaseException:
             searcher.close()
             raise
-
-
-def open_query_encoder(manifest: Manifest, options: QueryOptions) -> TextEncoder:
-    """An encoder of the index's vector space.
-
-    Queries of an int8 index are encoded at full precision: that needs no calibration, and the
-    query's own error goes away.
-    """
-    built = manifest.encoder
-    precision = options.precision
-    if precision is None and built.precision is not Precision.INT8:
-        precision = built.precision
-    wanted = EncoderOptions(
-        model=options.model or built.model,
-        engine=options.engine,
-        precision=precision,
-        device=options.device or ("cpu" if options.engine is not Engine.TORCH else None),
-        threads=options.threads,
-        pooling=built.pooling,
-        layers=built.layers,
-        max_tokens=built.max_tokens,
-        query_prompt=built.query_prompt,
-        passage_prompt=built.passage_prompt,
-    )
-    try:
-        encoder = _open(wanted, is_free=options.precision is None)
-    except ModelError as error:
-        raise ModelError(
-            f"The index was built with the model {built.model}. {error.message}",
-            "Say where the model is now with --model.",
-        ) from error
-    _check_space(built, encoder.encoder.spec)
-    return encoder
-
-
-def _open(wanted: EncoderOptions, *, is_free: bool) -> TextEncoder:
-    """The encoder at the index's precision, or at the best there is where that is missing."""
-    try:
-        return open_encoder(wanted)
-    except EngineError as error:
-        if not is_free or wanted.precision is None:
-            raise
-        log.warning("%s", error.message)
-        return open_encoder(replace(wanted, precision=None))
-
-
-def _check_space(built: EncoderSpec, found: EncoderSpec) -> None:
-    if built.space == found.space:
-        return
-    before, now = built.to_json(), found.to_json()
-    skipped = ("model", "precision", "calibration")
-    changed = [name for name in before if name not in skipped and before[name] != now[name]]
-    raise IndexMismatchError(
-        f"The index was built with another encoder: {', '.join(changed)} of {found.model} "
-        f"differ{'s' if len(changed) == 1 else ''} from those of {built.model} at that time.",
-        "Name the model it was built with in --model, or build the index again with: embedder "
-        f"index SOURCES --model {found.model} --out NEW.index",
-    )

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
+import io
 import json
 import math
 import textwrap
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, TextIO
+from typing import IO, Any, TextIO
 
-from embedder.errors import OutputError, RequestError
-from indexes.durable import temporary_beside
+from embedder.errors import RequestError
+from jobs.output import appearing, check_file_name, column_names
 from jobs.query import Hit, Index
 
 COLUMNS = ("query", "rank", "score", "id", "passage", "start", "end")
@@ -69,22 +69,13 @@ def write_file(
     Raises:
         OutputError: the file cannot be written.
     """
-    final = Path(out)
-    if not final.name or final.is_dir():
-        raise OutputError(f"{out} cannot be written: it is a folder.", "Name a file with --out.")
-    temporary = temporary_beside(final)
-    try:
+    with appearing(check_file_name(out)) as [file]:
         if form is Format.PARQUET:
-            _write_parquet(results, temporary, index, fields)
+            _write_parquet(results, file, index, fields)
         else:
-            with temporary.open("w", encoding="utf-8", newline="") as stream:
-                write_results(results, form, stream, fields)
-        temporary.replace(final)
-    except OSError as error:
-        raise OutputError(f"{out} cannot be written: {error.strerror or error}.") from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+            stream = io.TextIOWrapper(file, "utf-8", newline="")
+            write_results(results, form, stream, fields)
+            stream.detach()  # written out, and left open
 
 
 def _flat(results: Iterable[list[Hit]]) -> Iterator[Hit]:
@@ -117,25 +108,27 @@ def _write_json(results: Iterable[list[Hit]], stream: TextIO) -> None:
     print("[]" if separator == "[\n" else "\n]", file=stream)
 
 
-def _row(hit: Hit, fields: Sequence[str]) -> dict[str, Any]:
-    """A hit as a flat row; a metadata column named as one of ours gets `metadata.` before it."""
+def _row(hit: Hit, names: Mapping[str, str]) -> dict[str, Any]:
+    """A hit as a flat row, each metadata column under its name there."""
     own = {name: getattr(hit, name) for name in COLUMNS}
-    return own | {_flat_name(name): hit.metadata.get(name) for name in fields}
+    return own | {name: hit.metadata.get(field) for field, name in names.items()}
 
 
-def _flat_name(name: str) -> str:
-    return f"metadata.{name}" if name in COLUMNS else name
+def _names(fields: Sequence[str]) -> dict[str, str]:
+    """Names of metadata columns in flat rows."""
+    return dict(zip(fields, column_names(COLUMNS, fields), strict=True))
 
 
 def _write_csv(results: Iterable[list[Hit]], stream: TextIO, fields: Sequence[str]) -> None:
-    writer = csv.DictWriter(stream, [*COLUMNS, *map(_flat_name, fields)])
+    names = _names(fields)
+    writer = csv.DictWriter(stream, [*COLUMNS, *names.values()])
     writer.writeheader()
     for hit in _flat(results):
-        writer.writerow(_row(hit, fields))
+        writer.writerow(_row(hit, names))
 
 
 def _write_parquet(
-    results: Iterable[list[Hit]], path: Path, index: Index, fields: Sequence[str]
+    results: Iterable[list[Hit]], file: IO[bytes], index: Index, fields: Sequence[str]
 ) -> None:
     import pyarrow as pa
     import pyarrow.parquet as pq
@@ -151,10 +144,11 @@ def _write_parquet(
     ]
     own = [pa.field(name, kind) for name, kind in zip(COLUMNS, types, strict=True)]
     stored = index.searcher.metadata.arrow_schema(fields)
-    schema = pa.schema([*own, *(f.with_name(_flat_name(f.name)) for f in stored)])
-    with pq.ParquetWriter(path, schema, compression="zstd") as writer:
+    names = _names(stored.names)
+    schema = pa.schema([*own, *(f.with_name(names[f.name]) for f in stored)])
+    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
         for hits in results:
-            rows = [_row(hit, fields) for hit in hits]
+            rows = [_row(hit, names) for hit in hits]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 

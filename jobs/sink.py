@@ -10,10 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from embedder.vectors import HalfRows
+from indexes.deletions import DocumentNumbers, HashSet, document_keys, set_deleted
+from indexes.documents import passage_documents, read_passages
 from indexes.known_texts import KnownTexts, place, unpack
 from indexes.layout import Layout
 from indexes.manifest import Manifest, SegmentRecord, write_manifest
-from indexes.metadata import MetadataStore
 from indexes.segments import SegmentWriter, read_rows
 from jobs.progress import Progress
 from jobs.stream import CutRows, EncodedWindow
@@ -22,18 +23,16 @@ COMMIT_SECONDS = 1.0
 """Least time between two commits, so that many small shards do not mean many manifests."""
 
 
-def known_texts(layout: Layout, manifest: Manifest) -> KnownTexts:
-    """Texts that the committed segments have vectors for, by the segments' numbers."""
+def known_texts(layout: Layout, segments: Sequence[SegmentRecord]) -> KnownTexts:
+    """Texts that some segments have vectors for, by the segments' numbers."""
     known = KnownTexts()
-    store = MetadataStore(layout, manifest)
-    for number, segment in enumerate(manifest.segments):
-        hashes = store.passage_hashes(segment)
+    for number, segment in enumerate(segments):
+        hashes = read_passages(layout, segment).hashes
         new = np.flatnonzero(known.find(hashes) < 0)
         _, first = np.unique(hashes[new], axis=0, return_index=True)
         rows = new[first]
         places = np.array([place(number, int(row)) for row in rows], dtype=np.int64)
         known.add(hashes[rows], places)
-    store.close()
     return known
 
 
@@ -43,21 +42,30 @@ class SegmentSink:
     Args:
         layout: the index.
         manifest: the committed state, which the new segments are added to.
+        whole: those of its segments whose files are as they were written.
         names: id of each shard's segment.
+        excluded: documents that were deleted on request.
         progress: told of every batch of documents.
     """
 
     def __init__(
-        self, layout: Layout, manifest: Manifest, names: Sequence[str], progress: Progress
+        self,
+        layout: Layout,
+        manifest: Manifest,
+        whole: Sequence[SegmentRecord],
+        names: Sequence[str],
+        excluded: HashSet,
+        progress: Progress,
     ) -> None:
         self._layout, self._manifest = layout, manifest
-        self._names, self._progress = names, progress
+        self._names, self._excluded, self._progress = names, excluded, progress
         self._width = manifest.encoder.width
-        self._first = len(manifest.segments)
+        self._first = len(whole)
         # Equal texts take their vector from where it lies, in a segment that may still grow.
         self._folders: dict[int, Path] = {
-            number: layout.segment(segment.id) for number, segment in enumerate(manifest.segments)
+            number: layout.segment(segment.id) for number, segment in enumerate(whole)
         }
+        self._dead: list[DocumentNumbers] = []
         self._writer: SegmentWriter | None = None
         self._added: list[SegmentRecord] = []
         self._n_committed = 0
@@ -100,17 +108,33 @@ class SegmentSink:
             n_truncated=cut.n_truncated,
             counts=rows.counts,
         )
+        self._note_excluded(cut, writer.n_documents - len(rows.ids))
         if rows.is_last:
-            self._added.append(writer.publish())
+            self._added.append(self._without_excluded(writer.publish()))
             self._writer = None
         self._folders[self._first + rows.shard] = writer.folder
         self._progress.count_documents(rows.n_rows)
 
+    def _note_excluded(self, cut: CutRows, first: int) -> None:
+        if len(self._excluded):
+            keys = document_keys(cut.rows.ids, cut.rows.texts)
+            self._dead.append(np.flatnonzero(self._excluded.holds(keys)) + first)
+
+    def _without_excluded(self, segment: SegmentRecord) -> SegmentRecord:
+        """A new segment, in which what was deleted before is deleted at once."""
+        dead, self._dead = self._dead, []
+        if not any(len(numbers) for numbers in dead):
+            return segment
+        document_of = passage_documents(self._layout, segment)
+        return set_deleted(self._layout, segment, np.concatenate(dead), document_of)
+
     def _commit(self) -> None:
+        """Add what is complete; a segment that was damaged gets its place back."""
         if len(self._added) == self._n_committed:
             return
-        segments = (*self._manifest.segments, *self._added)
-        write_manifest(self._layout, replace(self._manifest, segments=segments))
+        segments = {segment.id: segment for segment in self._manifest.segments}
+        segments |= {segment.id: segment for segment in self._added}
+        write_manifest(self._layout, replace(self._manifest, segments=tuple(segments.values())))
         self._n_committed, self._committed_at = len(self._added), time.monotonic()
 
     def _half_rows(self, window: EncodedWindow) -> HalfRows:

@@ -22,8 +22,10 @@ Run = Callable[..., "subprocess.CompletedProcess[str]"]
 def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """A cache folder of the tests' own, so that exports happen, and happen once."""
     folder = tmp_path_factory.mktemp("cache")
-    before = {name: os.environ.get(name) for name in ("EMBEDDER_CACHE", "EMBEDDER_INDEX")}
+    names = ("EMBEDDER_CACHE", "EMBEDDER_INDEX", "SOURCE_DATE_EPOCH")
+    before = {name: os.environ.get(name) for name in names}
     os.environ["EMBEDDER_CACHE"] = str(folder)
+    os.environ["SOURCE_DATE_EPOCH"] = "1700000000"  # so that equal builds are equal to the byte
     os.environ.pop("EMBEDDER_INDEX", None)
     yield folder
     for name, value in before.items():

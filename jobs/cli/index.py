@@ -8,10 +8,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.sizes import MEMORY
+
 if TYPE_CHECKING:
-    from jobs.build import BuildSummary
     from jobs.estimate import Estimate
     from jobs.plan import BuildOptions
+    from jobs.summary import BuildSummary
 
 
 @click.command("index")
@@ -50,6 +52,34 @@ if TYPE_CHECKING:
     type=click.IntRange(1),
     help="Tokens from window to window.  [default: 7/8 of the window]",
 )
+@click.option(
+    "--add",
+    is_flag=True,
+    help="Keep documents that SOURCES do not hold; one with the id of a new document is replaced.",
+)
+@click.option(
+    "--undelete",
+    is_flag=True,
+    help="Bring back what embedder delete has removed and SOURCES hold.",
+)
+@click.option(
+    "--recall",
+    type=click.FloatRange(0, 1, min_open=True),
+    help="Least recall@10 of the FAISS structure.  [default: as built, or 0.95]",
+)
+@click.option(
+    "--memory",
+    type=MEMORY,
+    metavar="SIZE",
+    help="Most memory to build and search it, as 4G or 500M.  [default: as built, or 4G]",
+)
+@click.option(
+    "--structure",
+    type=click.Choice(
+        ["auto", "flat", "sq8", "hnsw", "ivf-fp16", "ivf-sq8", "ivf-pq", "ivf-rabitq"]
+    ),
+    help="Kind of FAISS structure.  [default: as built, or auto]",
+)
 @click.option("--limit", type=click.IntRange(1), help="Index only the first so many rows.")
 @click.option(
     "--max-batch-tokens",
@@ -66,7 +96,7 @@ def index_command(**options: Any) -> None:
 
     SOURCES are files, folders, globs, hive-partitioned folders or URLs. Run the same command
     again to resume after an interruption or to follow changed sources: what is done already is
-    not done again, and what the sources no longer hold is removed.
+    not done again, and what the sources no longer hold is removed, or stays with --add.
     """
     from jobs.progress import show_progress
 
@@ -80,7 +110,8 @@ def index_command(**options: Any) -> None:
         from jobs.estimate import estimate_build
 
         estimate = estimate_build(asked)
-        _print(estimate.to_json(), form, _estimate_lines(estimate))
+        if not (quiet and form == "text"):
+            _print(estimate.to_json(), form, _estimate_lines(estimate))
         return
     from jobs.build import build_index
 
@@ -103,6 +134,7 @@ def _build_options(options: dict[str, Any]) -> BuildOptions:
     from embedder.columns import ColumnRequest
     from embedder.encoders import EncoderOptions
     from embedder.specs import Engine, Overflow, Pooling, Precision
+    from indexes.manifest import StructureKind
     from jobs.plan import BuildOptions
 
     metadata = options["metadata"]
@@ -128,6 +160,11 @@ def _build_options(options: dict[str, Any]) -> BuildOptions:
         overflow=Overflow(options["overflow"]) if options["overflow"] else None,
         stride=options["stride"],
         limit=options["limit"],
+        add=options["add"],
+        undelete=options["undelete"],
+        recall=options["recall"],
+        memory=options["memory"],
+        structure=StructureKind(options["structure"]) if options["structure"] else None,
     )
 
 
@@ -145,7 +182,9 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
     index = f"{summary.index}: {plural(summary.n_documents, 'document')}"
     if summary.n_passages != summary.n_documents:
         index += f" in {plural(summary.n_passages, 'passage')}"
-    index += f", {summary.structure}"
+    if summary.structures:
+        recall = "exact" if summary.is_exact else f"recall@10 {summary.recall:.3f}"
+        index += f", {' + '.join(summary.structures)} ({recall})"
     if summary.is_up_to_date:
         return [f"{index}. Up to date; nothing to do."]
     seconds = max(summary.seconds, 1e-9)
@@ -153,13 +192,14 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
         index,
         f"  added {plural(summary.n_added, 'document')}"
         + (f", removed {summary.n_removed:,}" if summary.n_removed else "")
-        + f" in {summary.seconds:.1f} s ({summary.n_added / seconds:,.0f} documents/s, "
+        + f" in {summary.seconds:.1f} s ({summary.n_written / seconds:,.0f} documents/s, "
         f"{summary.n_tokens / seconds:,.0f} tokens/s, {summary.padding_share:.0%} padding)",
         f"  encoder: {summary.engine}",
     ]
     if summary.n_reused:
         lines.append(f"  {plural(summary.n_reused, 'passage')} had a text with a vector already")
     counts = dict(summary.counts)
+    counts |= {"deleted, until the index is compacted": summary.n_deleted}
     counts |= {"duplicate id": summary.n_duplicate_ids}
     counts |= {"cut into several passages": summary.n_windowed, "truncated": summary.n_truncated}
     return lines + number_lines(counts)
@@ -177,7 +217,14 @@ def _estimate_lines(estimate: Estimate) -> list[str]:
         f"  longer than the window: {estimate.share_windowed:.1%} cut into several passages, "
         f"{estimate.share_truncated:.1%} truncated",
         f"  encoder: {estimate.engine}, {estimate.tokens_per_second:,.0f} tokens/s on a sample",
-        f"  time: about {clock(estimate.seconds)}",
+        *(
+            [f"  not in the sources any more: {estimate.n_gone:,} documents"]
+            if estimate.n_gone
+            else []
+        ),
+        f"  to encode: {estimate.n_rows_missing:,} rows, about {clock(estimate.seconds)}"
+        if estimate.n_rows_missing
+        else "  to encode: nothing; the index is up to date",
         f"  disk: about {bytes_text(estimate.disk_bytes)}, FAISS structure {estimate.structure}",
         f"  memory: about {bytes_text(estimate.memory_bytes)}",
         "Nothing was written.",

@@ -3,50 +3,78 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
+    from indexes.manifest import GenerationRecord, HistoryEntry
     from jobs.describe import Description
 
 
 @click.command("info")
 @click.argument("folder", required=False, metavar="[INDEX]")
 @click.option("--index", envvar=["EMBEDDER_INFO_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@click.option("--history", is_flag=True, help="Show the runs that made it what it is.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text")
-def info_command(folder: str | None, index: str | None, format: str) -> None:
-    """Show what an index holds."""
+def info_command(folder: str | None, index: str | None, history: bool, format: str) -> None:
+    """Show what an index holds, or how it came to be."""
     from indexes.layout import Layout
     from jobs.describe import describe_index
     from jobs.find import find_index
 
     description = describe_index(Layout(find_index(folder or index)))
+    entries = description.manifest.history
     if format == "json":
-        click.echo(json.dumps(description.to_json(), indent=1, ensure_ascii=False))
+        values = [vars(entry) for entry in entries] if history else description.to_json()
+        click.echo(json.dumps(values, indent=1, ensure_ascii=False))
         return
-    for line in _lines(description):
+    for line in _history_lines(entries) if history else _lines(description):
         click.echo(line)
 
 
+def _history_lines(entries: Sequence[HistoryEntry]) -> Iterator[str]:
+    from datetime import UTC, datetime
+
+    from jobs.cli.words import plural
+
+    for entry in entries:
+        at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
+        yield (
+            f"{entry.number:>5}  {at}  {entry.command:<8} +{entry.n_added:,} -{entry.n_removed:,}  "
+            f"{plural(entry.n_documents, 'document')} in {plural(entry.n_segments, 'segment')}"
+        )
+
+
+def _faiss_line(record: GenerationRecord) -> str:
+    from jobs.cli.words import memory_text, plural
+
+    effort = record.efforts[0] if record.efforts else None
+    recall = f"recall@10 {effort.recall:.3f}" if effort else "exact"
+    latency = "" if record.latency_ms is None else f", {record.latency_ms:.2f} ms a query"
+    return (
+        f"{record.structure} over {plural(record.n_vectors, 'vector')}, {recall}{latency}, "
+        f"{memory_text(record.memory)} in memory"
+    )
+
+
 def _lines(description: Description) -> list[str]:
-    from jobs.cli.words import bytes_text, number_lines, plural
+    from jobs.cli.words import bytes_text, memory_text, number_lines, plural
 
     manifest, sizes = description.manifest, description.sizes
-    spec, generation = manifest.encoder, manifest.generation
+    spec, contract = manifest.encoder, manifest.contract
     n_tokens = sum(segment.n_tokens for segment in manifest.segments)
-    faiss = "not built yet" if generation is None else generation.structure
-    if generation is not None:
-        faiss += "".join(f", {name} {value}" for name, value in generation.parameters.items())
-        faiss += f" over {plural(generation.n_vectors, 'vector')}"
-    if description.n_uncovered:
-        faiss += f"; {plural(description.n_uncovered, 'passage')} not in it yet are scanned"
     counts = manifest.counts()
+    counts["deleted, until the index is compacted"] = description.n_deleted
     counts["duplicate id"] = manifest.n_duplicate_ids
     counts["cut into several passages"] = sum(s.n_windowed for s in manifest.segments)
     counts["truncated"] = sum(s.n_truncated for s in manifest.segments)
+    is_finished = manifest.n_settled == len(manifest.segments)
+    unfinished = "  a run has not finished; run embedder index again"
     return [
         description.index,
+        *([] if is_finished else [unfinished]),
         f"  {plural(manifest.n_documents, 'document')}, {plural(manifest.n_passages, 'passage')}, "
         f"{plural(n_tokens, 'token')}, {plural(len(manifest.segments), 'segment')}",
         *(f"  source: {s.name} ({plural(s.n_rows, 'row')})" for s in manifest.sources),
@@ -55,7 +83,13 @@ def _lines(description: Description) -> list[str]:
         f"  encoder: {spec.model}, {spec.pooling} pooling, {spec.width} components, "
         f"window {spec.max_tokens} tokens, {manifest.engine}",
         f"  longer documents: {manifest.chunking.overflow}, stride {manifest.chunking.stride}",
-        f"  FAISS: {faiss}",
+        *(f"  FAISS: {_faiss_line(record)}" for record in manifest.generations),
+        *(
+            [f"  not in FAISS yet, scanned: {plural(description.n_uncovered, 'passage')}"]
+            if description.n_uncovered
+            else []
+        ),
+        f"  contract: recall@10 of {contract.recall:g} within {memory_text(contract.memory)}",
         f"  on disk: {bytes_text(sizes.total)} (vectors {bytes_text(sizes.vectors)}, texts "
         f"{bytes_text(sizes.texts)}, FAISS {bytes_text(sizes.faiss)})",
         *number_lines(counts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import sys
 from collections.abc import Iterator
@@ -11,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
-    from jobs.query import Hit, Index, QueryOptions
+    from jobs.query import Answers, Hit, Index
+    from jobs.query_encoder import QueryOptions
     from jobs.results import Format
 
 QUERY_BLOCK = 256
@@ -27,6 +29,8 @@ QUERY_BLOCK = 256
 )
 @click.option("-k", type=click.IntRange(1), default=10, help="Documents a query.")
 @click.option("--where", metavar="SQL", help='Only documents for which this holds: "year > 2020".')
+@click.option("--exact", is_flag=True, help="Look at every passage, whatever it takes.")
+@click.option("--explain-plan", is_flag=True, help="Say on stderr how the answer was found.")
 @click.option("--fields", metavar="COLUMNS", help="Metadata to show, separated by commas.")
 @click.option("--queries", metavar="FILE", help="Queries from .parquet, .jsonl, .txt or -.")
 @click.option("--column", help="Column or field of --queries that holds the query.")
@@ -103,18 +107,30 @@ def _search(
     with_sentences: bool,
 ) -> Iterator[list[Hit]]:
     while block := list(itertools.islice(queries, QUERY_BLOCK)):
-        yield from index.search_many(
+        answers = index.answer_many(
             block,
             options["k"],
             where=options["where"],
             fields=fields,
+            exact=options["exact"],
             with_sentences=with_sentences,
         )
+        if options["explain_plan"]:
+            _explain(answers, is_text=options["format"] in (None, "text"))
+        yield from answers.hits
+
+
+def _explain(answers: Answers, *, is_text: bool) -> None:
+    """Plans to stderr: for people a line a step, for programs a line of JSON a block."""
+    for plan in answers.plans:
+        lines = plan.lines() if is_text else [json.dumps(plan.to_json())]
+        for line in lines:
+            click.echo(f"plan: {line}" if is_text else line, err=True)
 
 
 def _query_options(options: dict[str, Any]) -> QueryOptions:
     from embedder.specs import Engine, Precision
-    from jobs.query import QueryOptions
+    from jobs.query_encoder import QueryOptions
 
     engine, precision = options["engine"], options["precision"]
     return QueryOptions(

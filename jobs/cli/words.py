@@ -18,6 +18,16 @@ def bytes_text(n: int) -> str:
     return f"{value:.1f} TB"
 
 
+def memory_text(n: int) -> str:
+    """`4 GiB`, as memory is counted."""
+    value = float(n)
+    for unit in ("B", "KiB", "MiB", "GiB"):
+        if value < 1024:
+            return f"{value:.4g} {unit}"
+        value /= 1024
+    return f"{value:.4g} TiB"
+
+
 def clock(seconds: float) -> str:
     """`12 s`, `3 min 20 s`, `2 h 05 min`."""
     if seconds < 60:

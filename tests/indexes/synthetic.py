@@ -14,7 +14,7 @@ from embedder.records import PassageTable, hash_texts
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Pooling
 from embedder.vectors import HalfRows, Rows, normalise
 from indexes.layout import Layout
-from indexes.manifest import Manifest, SegmentRecord, write_manifest
+from indexes.manifest import Contract, Manifest, SegmentRecord, write_manifest
 from indexes.segments import SegmentWriter
 
 WIDTH = 16
@@ -88,7 +88,9 @@ def make_manifest(segments: Sequence[SegmentRecord], width: int = WIDTH) -> Mani
         id="id",
         metadata=("n",),
         chunking=chunking,
+        contract=Contract(recall=0.95, memory=1 << 30),
         segments=tuple(segments),
+        n_settled=len(segments),
     )
 
 
@@ -108,7 +110,7 @@ def best_documents(
     allowed: npt.NDArray[np.bool_],
 ) -> list[tuple[int, float]]:
     """The k best allowed documents by their best row, by looking at every row; ties in order."""
-    scores = (rows.astype(np.float32) * query).sum(1)
+    scores = np.einsum("ij,j->i", rows.astype(np.float32), query)
     found: dict[int, float] = {}
     for position in np.argsort(-scores, kind="stable"):
         document = int(document_of[position])

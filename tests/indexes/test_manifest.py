@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -13,9 +14,13 @@ from indexes.durable import FileRecord
 from indexes.layout import Layout
 from indexes.manifest import (
     FORMAT,
+    DeletionRecord,
+    Effort,
     GenerationRecord,
+    HistoryEntry,
     Manifest,
     SegmentRecord,
+    ShardRecord,
     SourceRecord,
     check_index_files,
     read_manifest,
@@ -24,6 +29,10 @@ from indexes.manifest import (
 
 SEGMENT = SegmentRecord(
     id="s1",
+    shards=(
+        ShardRecord(id="h1", first_document=0, n_documents=2),
+        ShardRecord(id="h2", first_document=2, n_documents=1, n_dropped=5),
+    ),
     n_documents=3,
     n_passages=4,
     n_tokens=50,
@@ -31,13 +40,19 @@ SEGMENT = SegmentRecord(
     n_truncated=0,
     counts={"null text": 2},
     files={"vectors.npy": FileRecord(256, "ab")},
+    deletion=DeletionRecord(
+        name="s1-12.npy", file=FileRecord(132, "aa"), n_documents=1, n_passages=2
+    ),
 )
 GENERATION = GenerationRecord(
     id="g1",
     structure="IVF8,SQ8",
     segments=("s1",),
     sizes=(4,),
-    parameters={"n_lists": 8, "n_probe": 2},
+    n_lists=8,
+    efforts=(Effort(share=1.0, n_probe=2, depth=3, recall=0.96),),
+    memory=4096,
+    latency_ms=0.25,
     files={"index.faiss": FileRecord(99, "cd")},
 )
 
@@ -53,7 +68,20 @@ def full_manifest(layout: Layout) -> Manifest:
     return commit(
         layout,
         [SEGMENT],
-        generation=GENERATION,
+        generations=(GENERATION,),
+        n_settled=1,
+        excluded=("excluded-34.npy", FileRecord(144, "bb")),
+        history=(
+            HistoryEntry(
+                number=7,
+                at=1_700_000_000,
+                command="delete",
+                n_added=0,
+                n_removed=1,
+                n_documents=2,
+                n_segments=1,
+            ),
+        ),
         metadata=("year", "größe", "豈更", '"quoted"', "😀"),
         sources=(SourceRecord(name="a b.parquet", n_rows=5, size=None),),
         calibration=FileRecord(5, "ef"),
@@ -137,15 +165,15 @@ def test_no_manifest_is_no_index(layout: Layout) -> None:
 
 
 def test_totals_are_sums_over_segments() -> None:
-    """Documents, passages and counts of a manifest are the sums over its segments."""
-    manifest = make_manifest([SEGMENT, SEGMENT])
-    assert (manifest.n_documents, manifest.n_passages) == (6, 8)
+    """Documents, passages and counts are the sums over segments, without what is deleted."""
+    manifest = make_manifest([SEGMENT, replace(SEGMENT, deletion=None)])
+    assert (manifest.n_documents, manifest.n_passages) == (2 + 3, 2 + 4)
     assert manifest.counts() == {"null text": 4}
 
 
 def test_a_named_file_must_be_there_with_its_size(layout: Layout) -> None:
     """A file that the manifest names is refused when it is missing or of another size."""
-    manifest = commit(layout, [SEGMENT])
+    manifest = commit(layout, [replace(SEGMENT, deletion=None)])
     path = layout.segment("s1") / "vectors.npy"
     with pytest.raises(IndexFormatError, match=r"vectors\.npy is missing"):
         check_index_files(layout, manifest)
@@ -155,3 +183,13 @@ def test_a_named_file_must_be_there_with_its_size(layout: Layout) -> None:
         check_index_files(layout, manifest)
     path.write_bytes(b"x" * 256)
     check_index_files(layout, manifest)
+    with pytest.raises(IndexFormatError, match=r"s1-12\.npy is missing"):
+        check_index_files(layout, replace(manifest, segments=(SEGMENT,)))
+
+
+def test_an_unfinished_run_is_not_seen(layout: Layout) -> None:
+    """Readers see the segments of the last finished run, and those of the first as they come."""
+    more = replace(SEGMENT, id="s2")
+    manifest = commit(layout, [SEGMENT, more], n_settled=1)
+    assert read_manifest(layout).finished().segments == (SEGMENT,)
+    assert replace(manifest, n_settled=0).finished().segments == (SEGMENT, more)

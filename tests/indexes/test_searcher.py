@@ -14,12 +14,14 @@ from synthetic import best_documents, commit, unit_rows, write_segment
 
 from embedder.errors import FilterError, IndexFormatError, IndexMismatchError
 from embedder.vectors import HalfRows, Rows
-from indexes.faiss_index import build_generation
+from indexes.generation_builder import build_generation
 from indexes.layout import VECTORS_FILE, Layout
-from indexes.manifest import Manifest
-from indexes.searcher import FEW_ALLOWED, Searcher
+from indexes.manifest import Contract, Manifest
+from indexes.query_plan import ALWAYS_SCANNED
+from indexes.searcher import Searcher
 
 WIDTH = 8
+CONTRACT = Contract(recall=0.9, memory=1 << 30)
 SIZES = (18_000, 9_000, 6_000)
 FILTERS = {
     "all": "true",
@@ -95,7 +97,7 @@ def coverings(world: World) -> dict[str, Manifest]:
     return {
         name: replace(
             world.manifest,
-            generation=None if c is None else build_generation(world.layout, c, WIDTH),
+            generations=() if c is None else (build_generation(world.layout, c, WIDTH, CONTRACT),),
         )
         for name, c in kinds.items()
     }
@@ -136,8 +138,8 @@ def found(
 def test_the_filters_take_both_plans(world: World) -> None:
     """Some of the filters leave more passages than are scanned, and some fewer."""
     n_allowed = [int(world.allowed(name)[world.document_of].sum()) for name in FILTERS]
-    assert sum(n > FEW_ALLOWED for n in n_allowed) >= 2
-    assert sum(0 < n <= FEW_ALLOWED for n in n_allowed) >= 2
+    assert sum(n > ALWAYS_SCANNED for n in n_allowed) >= 2
+    assert sum(0 < n <= ALWAYS_SCANNED for n in n_allowed) >= 2
 
 
 @pytest.mark.parametrize("name", FILTERS)
@@ -187,7 +189,7 @@ def test_one_document_with_most_of_the_best_passages(tmp_path: Path) -> None:
     manifest = replace(
         manifest,
         encoder=replace(manifest.encoder, width=WIDTH),
-        generation=build_generation(layout, [record], WIDTH),
+        generations=(build_generation(layout, [record], WIDTH, CONTRACT),),
     )
     searcher = Searcher(layout, manifest)
     [row] = found(searcher, near, 20)
@@ -207,7 +209,7 @@ def test_ties_are_in_the_corpus_order(tmp_path: Path, is_covered: bool) -> None:
     manifest = replace(
         manifest,
         encoder=replace(manifest.encoder, width=WIDTH),
-        generation=build_generation(layout, [record], WIDTH) if is_covered else None,
+        generations=(build_generation(layout, [record], WIDTH, CONTRACT),) if is_covered else (),
     )
     searcher = Searcher(layout, manifest)
     [row] = found(searcher, one, 5)
@@ -219,8 +221,8 @@ def test_ties_are_in_the_corpus_order(tmp_path: Path, is_covered: bool) -> None:
 def inverted(world: World) -> Iterator[Searcher]:
     """A searcher over an approximate structure that covers two of the three segments."""
     covered = world.manifest.segments[:2]
-    generation = build_generation(world.layout, covered, WIDTH, exact_limit=1000)
-    opened = Searcher(world.layout, replace(world.manifest, generation=generation))
+    generation = build_generation(world.layout, covered, WIDTH, CONTRACT, exact_limit=1000)
+    opened = Searcher(world.layout, replace(world.manifest, generations=(generation,)))
     yield opened
     opened.close()
 

@@ -42,6 +42,14 @@ def tree(folder: Path) -> Tree:
     }
 
 
+def state(folder: Path) -> Tree:
+    """Every file of an index, the manifest without the history of how it came to be."""
+    files = tree(folder)
+    content = json.loads(files["manifest.json"])
+    files["manifest.json"] = repr({**content, "history": 0, "digest": 0}).encode()
+    return files
+
+
 def summary(done: Done) -> dict[str, Any]:
     """The JSON summary of a run of `index --format json` that went well."""
     assert done.returncode == 0, done.stderr

@@ -178,7 +178,7 @@ def test_output_below_a_file(
     (tmp_path / "file").write_text("content")
     out = tmp_path / "file" / "out.index"
     done = run("index", small_corpus, "--out", out, "--model", tiny_model, "-q")
-    assert_refused(done, "out.index", "--out")
+    assert_refused(done, "out.index", "another folder")
     assert tree(tmp_path) == {"file": b"content"}
 
 

@@ -20,6 +20,7 @@ from corpora import (
     count_entries,
     run_with_file_limit,
     start,
+    state,
     stored,
     summary,
     tree,
@@ -97,10 +98,10 @@ def test_texts_of_an_earlier_run_are_not_encoded_again(
     build(first)
     done = build(first, second)
     assert (done["n_added"], done["n_encoded"], done["n_reused"]) == (70, 20, 50)
-    in_two = tree(tmp_path / "an.index")
+    in_two = state(tmp_path / "an.index")
     shutil.rmtree(tmp_path / "an.index")
     build(first, second)
-    assert tree(tmp_path / "an.index") == in_two
+    assert state(tmp_path / "an.index") == in_two
 
 
 def test_only_a_changed_row_group_is_encoded(
@@ -113,13 +114,13 @@ def test_only_a_changed_row_group_is_encoded(
     texts[60] = short_texts[300]
     write_corpus(path, texts)
     done = build(path)
-    assert (done["n_added"], done["n_removed"], done["n_encoded"]) == (50, 50, 1)
+    assert (done["n_added"], done["n_removed"], done["n_encoded"]) == (1, 1, 1)
     assert done["n_documents"] == 200
     assert [text for _, text, _ in stored(tmp_path / "an.index")] == texts
-    changed = tree(tmp_path / "an.index")
+    changed = state(tmp_path / "an.index")
     shutil.rmtree(tmp_path / "an.index")
     build(path)
-    assert tree(tmp_path / "an.index") == changed
+    assert state(tmp_path / "an.index") == changed
 
 
 def test_documents_of_a_removed_file_are_removed(
@@ -129,14 +130,14 @@ def test_documents_of_a_removed_file_are_removed(
     folder = tmp_path / "corpus"
     folder.mkdir()
     write_corpus(folder / "a.parquet", short_texts[:100])
-    before = (build(folder), tree(tmp_path / "an.index"))[1]
+    before = (build(folder), state(tmp_path / "an.index"))[1]
     ids = [f"e{i}" for i in range(70)]
     write_corpus(folder / "b.parquet", short_texts[100:170], ids=ids)
     assert build(folder)["n_documents"] == 170
     (folder / "b.parquet").unlink()
     done = build(folder)
     assert (done["n_removed"], done["n_encoded"], done["n_documents"]) == (70, 0, 100)
-    assert tree(tmp_path / "an.index") == before
+    assert state(tmp_path / "an.index") == before
 
 
 def test_two_equal_files_are_two_sources(
@@ -491,7 +492,7 @@ def test_an_interrupted_build_says_how_to_go_on(
     committed = read_manifest(Layout(out))
     assert len(committed.segments) >= n - 1  # one may be renamed and not counted yet
     done = run(*arguments[:-1], "--format", "json")
-    assert summary(done)["n_added"] == 1800 - committed.n_documents
+    assert summary(done)["n_written"] == 1800 - committed.n_documents
     assert tree(out) == undisturbed
 
 

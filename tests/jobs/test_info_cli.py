@@ -22,7 +22,10 @@ def test_json_agrees_with_the_manifest(run: Run, tiny_index: Path, small_corpus:
     assert (done.returncode, done.stderr) == (0, "")
     found, manifest = json.loads(done.stdout), read_manifest(Layout(tiny_index))
     assert found["documents"] == manifest.n_documents == pq.read_metadata(small_corpus).num_rows
-    assert found["passages"] == manifest.n_passages == found["faiss"]["vectors"]
+    [faiss] = found["faiss"]
+    assert found["passages"] == manifest.n_passages == faiss["vectors"]
+    assert (faiss["recall"], faiss["structure"]) == (1.0, "SQfp16")
+    assert found["contract"] == {"recall": 0.95, "memory": 4 << 30, "structure": "auto"}
     assert found["segments"] == 6
     assert found["passages_not_in_faiss"] == 0
     assert found["columns"]["metadata"] == ["title", "url", "year", "lang"]

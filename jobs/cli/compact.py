@@ -1,0 +1,35 @@
+"""`embedder compact`."""
+
+from __future__ import annotations
+
+import json
+
+import click
+
+
+@click.command("compact")
+@click.argument("folder", required=False, metavar="[INDEX]")
+@click.option("--index", envvar=["EMBEDDER_COMPACT_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@click.option("--format", type=click.Choice(["text", "json"]), default="text")
+@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
+def compact_command(folder: str | None, index: str | None, format: str, quiet: bool) -> None:
+    """Free the room of deleted documents and merge small segments."""
+    from indexes.layout import Layout
+    from jobs.cli.words import bytes_text, plural
+    from jobs.compact import compact_index
+    from jobs.find import find_index
+    from jobs.progress import show_progress
+
+    layout = Layout(find_index(folder or index))
+    with show_progress(quiet=quiet) as progress:
+        summary = compact_index(layout, progress)
+    if format == "json":
+        click.echo(json.dumps(summary.to_json(), indent=1))
+    elif not summary.is_changed and not quiet:
+        click.echo(f"{summary.index}: nothing to compact.")
+    elif not quiet:
+        click.echo(
+            f"{summary.index}: {summary.n_segments_before:,} segments became "
+            f"{summary.n_segments:,}, {plural(summary.n_dropped, 'deleted document')} dropped, "
+            f"{bytes_text(summary.bytes_before)} became {bytes_text(summary.bytes)}"
+        )

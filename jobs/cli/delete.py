@@ -1,0 +1,48 @@
+"""`embedder delete`."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+
+
+@click.command("delete")
+@click.argument("folder", required=False, metavar="[INDEX]")
+@click.option("--index", envvar=["EMBEDDER_DELETE_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@click.option("--ids", metavar="FILE", help="Ids from .parquet, .jsonl, .txt or -.")
+@click.option("--column", help="Column or field of --ids that holds the id.  [default: id]")
+@click.option("--where", metavar="SQL", help='Documents for which this holds: "year < 2000".')
+@click.option("--format", type=click.Choice(["text", "json"]), default="text")
+def delete_command(**options: Any) -> None:
+    """Delete documents by their ids or by a filter.
+
+    They are gone from every search at once. Their room on disk is freed by `embedder compact`.
+    They stay deleted although the sources still hold them, until they change there or
+    `embedder index --undelete` brings them back.
+    """
+    from embedder.errors import RequestError
+    from indexes.layout import Layout
+    from jobs.cli.words import plural
+    from jobs.delete import delete_ids, delete_where
+    from jobs.find import find_index
+    from jobs.ids import read_ids
+
+    if (options["ids"] is None) == (options["where"] is None):
+        raise RequestError(
+            "Say what to delete: either --ids FILE or --where SQL.",
+            'For example: embedder delete --where "year < 2000"',
+        )
+    layout = Layout(find_index(options["folder"] or options["index"]))
+    if options["where"] is not None:
+        summary = delete_where(layout, options["where"])
+    else:
+        summary = delete_ids(layout, read_ids(options["ids"], options["column"]))
+    if options["format"] == "json":
+        click.echo(json.dumps(summary.to_json(), indent=1))
+        return
+    n_left = plural(summary.n_documents, "document")
+    click.echo(f"{summary.index}: deleted {summary.n_deleted:,}, {n_left} left")
+    if summary.n_unknown:
+        click.echo(f"  not in the index: {plural(summary.n_unknown, 'id')}")

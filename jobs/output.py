@@ -1,0 +1,73 @@
+"""Files for others: they appear when they are complete, and their columns have different names."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Collection, Iterator, Sequence
+from io import BufferedWriter
+from pathlib import Path
+
+from embedder.errors import OutputError
+from indexes.durable import create_file, sync_folder, temporary_beside
+
+
+def check_file_name(out: str | Path) -> Path:
+    """Where to write a file.
+
+    Raises:
+        OutputError: it is a folder.
+    """
+    final = Path(out)
+    if not final.name or final.is_dir():
+        raise OutputError(f"{out} cannot be written: it is a folder.", "Name a file with --out.")
+    return final
+
+
+@contextlib.contextmanager
+def appearing(*finals: Path) -> Iterator[list[BufferedWriter]]:
+    """New files to write to, which appear when the body has ended well.
+
+    They appear in the order given, and older files of their names go first, all but the first
+    file's: so whenever the last file is there, all are, and they belong together.
+
+    Raises:
+        OutputError: one cannot be written.
+    """
+    temporaries = [temporary_beside(final) for final in finals]
+    try:
+        with contextlib.ExitStack() as opened:
+            files = [opened.enter_context(create_file(path)) for path in temporaries]
+            yield files
+            for file in files:
+                file.flush()
+                os.fsync(file.fileno())
+        for final in finals[1:]:
+            final.unlink(missing_ok=True)
+        for temporary, final in zip(temporaries, finals, strict=True):
+            temporary.replace(final)
+            sync_folder(final.parent)
+    except OSError as error:
+        names = " and ".join(map(str, finals))
+        raise OutputError(f"{names} cannot be written: {error.strerror or error}.") from error
+    finally:
+        for temporary in temporaries:
+            with contextlib.suppress(OSError):
+                temporary.unlink()
+
+
+def column_names(own: Collection[str], fields: Sequence[str]) -> list[str]:
+    """Names for metadata columns beside our own: one that is taken gets `metadata.` before it.
+
+    Names that differ by case alone count as the same, as they do in SQL.
+    """
+    taken = {name.casefold() for name in (*own, *fields)}
+    names = []
+    for field in fields:
+        name = field
+        if field.casefold() in {name.casefold() for name in own}:
+            while name.casefold() in taken:
+                name = f"metadata.{name}"
+            taken.add(name.casefold())
+        names.append(name)
+    return names

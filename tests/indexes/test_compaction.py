@@ -1,0 +1,99 @@
+"""Compaction: the live documents as they were, in fewer segments."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from synthetic import unit_rows, write_segment
+
+from indexes import compaction
+from indexes.compaction import merge_segments, plan_compaction
+from indexes.deletions import delete_documents
+from indexes.documents import passage_documents, read_documents, read_passages
+from indexes.layout import Layout
+from indexes.manifest import SegmentRecord
+from indexes.segments import open_vectors
+
+
+@pytest.fixture
+def layout(tmp_path: Path) -> Layout:
+    """An index folder that is there and empty."""
+    (tmp_path / "an.index").mkdir()
+    return Layout(tmp_path / "an.index")
+
+
+def delete(layout: Layout, segment: SegmentRecord, *numbers: int) -> SegmentRecord:
+    """The segment without some documents."""
+    documents = passage_documents(layout, segment)
+    return delete_documents(layout, segment, np.array(numbers, dtype=np.int64), documents)
+
+
+def contents(layout: Layout, segment: SegmentRecord) -> list[tuple[object, ...]]:
+    """Every document of a segment with its text, metadata, and passages with their vectors."""
+    tables = [table.drop_columns(["__row"]) for table in read_documents(layout, segment)]
+    documents = pa.concat_tables(tables).to_pylist()
+    passages = read_passages(layout, segment)
+    vectors = np.asarray(open_vectors(layout, segment, 16))
+    found = []
+    for number, document in enumerate(documents):
+        own = passages.document == number
+        spans = zip(passages.start[own], passages.end[own], passages.hashes[own].tolist())
+        found.append((*document.values(), list(spans), vectors[own].tolist()))
+    return found
+
+
+def test_merged_segments_hold_what_is_live(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A merged segment has the live documents of its parts, in order, to the last bit."""
+    monkeypatch.setattr("indexes.documents.BATCH_ROWS", 3)  # so that batches end within segments
+    first = write_segment(layout, "s", unit_rows(14), passages_each=[2, 1, 3, 1, 1, 4, 2])
+    second = write_segment(layout, "t", unit_rows(5, seed=1))
+    parts = contents(layout, first), contents(layout, second)
+    merged = merge_segments(layout, [delete(layout, first, 0, 3, 4), second], 16)
+    expected = [parts[0][i] for i in (1, 2, 5, 6)] + parts[1]
+    assert contents(layout, merged) == expected
+    assert (merged.n_documents, merged.n_passages, merged.deletion) == (9, 15, None)
+
+
+def test_shards_move_with_their_documents(layout: Layout) -> None:
+    """Each shard of a merged segment names the range of its documents, and how many were lost."""
+    first = write_segment(layout, "s", unit_rows(4))
+    second = write_segment(layout, "t", unit_rows(3))
+    merged = merge_segments(layout, [delete(layout, first, 1), delete(layout, second, 0, 1, 2)], 16)
+    found = [(s.id, s.first_document, s.n_documents, s.n_dropped) for s in merged.shards]
+    assert found == [("s", 0, 3, 1), ("t", 3, 0, 3)]
+
+
+def test_what_is_whole_and_large_stays(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Small neighbours are merged until they are large; what is large already is left alone."""
+    monkeypatch.setattr(compaction, "SMALL_PASSAGES", 6)
+    sizes = [2, 3, 4, 9, 5, 1, 1]
+    segments = [write_segment(layout, f"s{i}", unit_rows(n)) for i, n in enumerate(sizes)]
+    runs = [[segment.id for segment in run] for run in plan_compaction(layout, segments)]
+    assert runs == [["s0", "s1", "s2"], ["s3"], ["s4", "s5"], ["s6"]]
+    assert merge_segments(layout, [segments[3]], 16) is segments[3]
+
+
+def test_segments_with_other_columns_are_not_merged(layout: Layout) -> None:
+    """Only segments with the same columns become one."""
+    other = pa.table({"m": ["x", "y"]})
+    segments = [
+        write_segment(layout, "s", unit_rows(2)),
+        write_segment(layout, "t", unit_rows(2), metadata=other),
+        write_segment(layout, "u", unit_rows(2), metadata=other),
+    ]
+    runs = [[segment.id for segment in run] for run in plan_compaction(layout, segments)]
+    assert runs == [["s"], ["t", "u"]]
+
+
+def test_empty_segments_are_merged(layout: Layout) -> None:
+    """A shard without documents keeps its place among the shards, so that it is not read again."""
+    empty = write_segment(layout, "e", unit_rows(1), n_batches=1)
+    empty = delete(layout, empty, 0)
+    merged = merge_segments(layout, [empty], 16)
+    assert (merged.n_documents, merged.shards[0].id, merged.shards[0].n_dropped) == (0, "e", 1)
+    again = merge_segments(layout, [merged, write_segment(layout, "s", unit_rows(2))], 16)
+    assert [shard.id for shard in again.shards] == ["e", "s"]
+    assert again.n_documents == 2

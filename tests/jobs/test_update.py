@@ -1,0 +1,362 @@
+"""Following the sources: adding, replacing, deleting for good, compacting, and the history."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from corpora import Done, assert_refused, state, stored, summary, tree, write_corpus
+
+from indexes.layout import Layout
+from indexes.manifest import read_manifest
+
+Run = Callable[..., Done]
+Command = Callable[..., Any]
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    """Where the index goes."""
+    return tmp_path / "an.index"
+
+
+@pytest.fixture
+def build(run: Run, tiny_model: Path, out: Path) -> Command:
+    """Run `index` with the tiny model; the summary."""
+
+    def build_it(*arguments: str | Path) -> Any:
+        return summary(
+            run("index", *arguments, "--out", out, "--model", tiny_model, "--format", "json")
+        )
+
+    return build_it
+
+
+@pytest.fixture
+def ask(run: Run, out: Path) -> Command:
+    """Run another command on the index; its JSON."""
+
+    def ask_it(command: str, *arguments: str | Path) -> Any:
+        return summary(run(command, *arguments, "--index", out, "--format", "json"))
+
+    return ask_it
+
+
+def ids(ask: Command, *arguments: str) -> set[str]:
+    """Ids that a search for everything finds."""
+    return {hit["id"] for hit in ask("search", "bank", "-k", "1000", *arguments)}
+
+
+def numbered(first: int, last: int) -> list[str]:
+    """The ids that `write_corpus` gives."""
+    return [f"d{i}" for i in range(first, last)]
+
+
+# --- --add ---
+
+
+def test_add_keeps_what_is_gone(
+    build: Command, ask: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """With --add the documents of other sources stay, and both can be found."""
+    first = write_corpus(tmp_path / "a.parquet", short_texts[:60])
+    second = write_corpus(tmp_path / "b.parquet", short_texts[60:100], ids=numbered(60, 100))
+    build(first)
+    done = build(second, "--add")
+    assert (done["n_added"], done["n_removed"], done["n_documents"]) == (40, 0, 100)
+    assert ids(ask) == set(numbered(0, 100))
+    assert build(second, "--add")["up_to_date"]
+    assert [source["name"] for source in ask("info")["sources"]] == [str(first), str(second)]
+    assert build(first, second)["n_documents"] == 100
+    assert build(second)["n_removed"] == 60
+
+
+def test_add_replaces_documents_with_the_same_id(
+    build: Command, ask: Command, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """A document whose id comes again in an added source gives way to the new one."""
+    first = write_corpus(tmp_path / "a.parquet", short_texts[:60])
+    second = write_corpus(tmp_path / "b.parquet", short_texts[100:130], ids=numbered(40, 70))
+    build(first)
+    done = build(second, "--add")
+    assert (done["n_added"], done["n_removed"], done["n_documents"]) == (30, 20, 70)
+    assert done["n_duplicate_ids"] == 0
+    assert ids(ask) == set(numbered(0, 70))
+    texts = {hit["id"]: hit["passage"] for hit in ask("search", "bank", "-k", "100")}
+    assert texts["d40"] in short_texts[100]
+    before = tree(out)
+    assert build(second, "--add")["up_to_date"]
+    assert tree(out) == before
+
+
+def test_without_an_id_column_a_changed_file_replaces_its_rows(
+    build: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """With ids made from file and row, adding a changed file again replaces its documents."""
+    path = tmp_path / "a.parquet"
+    pq.write_table(pa.table({"text": short_texts[:30]}), path, row_group_size=10)
+    build(path)
+    pq.write_table(
+        pa.table({"text": [*short_texts[:5], "new", *short_texts[6:30]]}), path, row_group_size=10
+    )
+    done = build(path, "--add")
+    assert (done["n_added"], done["n_removed"], done["n_documents"]) == (1, 1, 30)
+
+
+def test_what_changes_is_said_before(
+    run: Run, build: Command, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """Before an update starts it says what will be added and what will go."""
+    first = write_corpus(tmp_path / "a.parquet", short_texts[:60])
+    second = write_corpus(tmp_path / "b.parquet", short_texts[60:100])
+    build(first)
+    done = run("index", second, "--out", out)
+    assert "b.parquet (40 rows)" in done.stderr
+    assert "60 documents, which will be removed" in done.stderr
+    assert done.stderr.index("will be removed") < done.stderr.index("encoding")
+
+
+# --- delete ---
+
+
+def test_deleted_ids_are_gone_at_once(
+    build: Command, ask: Command, run: Run, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """After `delete --ids` no search finds the documents, filtered or not, and others stay."""
+    build(write_corpus(tmp_path / "a.parquet", short_texts[:60], n=list(range(60))))
+    gone = numbered(10, 30)
+    (tmp_path / "ids.txt").write_text("\n".join([*gone, "unknown", ""]))
+    done = ask("delete", "--ids", tmp_path / "ids.txt")
+    assert (done["n_deleted"], done["n_documents"], done["n_unknown"]) == (20, 40, 1)
+    assert ids(ask) == set(numbered(0, 60)) - set(gone)
+    assert ids(ask, "--where", "n < 15") == set(numbered(0, 10))
+    assert ids(ask, "--where", "n BETWEEN 10 AND 20") == set()
+    info = ask("info")
+    assert (info["documents"], info["deleted_documents"]) == (40, 20)
+    before = tree(out)
+    assert ask("delete", "--ids", tmp_path / "ids.txt")["n_deleted"] == 0
+    assert tree(out) == before
+
+
+@pytest.mark.parametrize("kind", ["jsonl", "parquet", "stdin", "numbers"])
+def test_ids_come_in_many_forms(
+    build: Command, run: Run, out: Path, tmp_path: Path, short_texts: list[str], kind: str
+) -> None:
+    """Ids are read from JSON lines, Parquet columns of text or numbers, and standard input."""
+    keys = [str(i) for i in range(20)]
+    build(write_corpus(tmp_path / "a.parquet", short_texts[:20], ids=keys))
+    path, stdin, more = tmp_path / f"ids.{kind}", None, []
+    if kind == "jsonl":
+        path.write_text('{"id": "3"}\n"5"\n7\n')
+    elif kind == "stdin":
+        path, stdin = Path("-"), "3\n5\n7\n"
+    else:
+        path, more = tmp_path / "ids.parquet", ["--column", "key"]
+        values = [3, 5, None, 7]
+        pq.write_table(
+            pa.table({"key": values if kind == "numbers" else ["3", "5", None, "7"]}), path
+        )
+    done = run("delete", "--index", out, "--ids", path, *more, "--format", "json", stdin=stdin)
+    assert summary(done)["n_deleted"] == 3
+    assert [i for i, _, _ in stored(out)] == keys  # on disk until the index is compacted
+
+
+def test_delete_where(
+    build: Command, ask: Command, run: Run, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """`delete --where` deletes what the filter holds for, and each document once."""
+    build(write_corpus(tmp_path / "a.parquet", short_texts[:60], n=list(range(60))))
+    assert ask("delete", "--where", "n >= 50")["n_deleted"] == 10
+    assert ask("delete", "--where", "n >= 40")["n_deleted"] == 10
+    assert ids(ask) == set(numbered(0, 40))
+    assert_refused(run("delete", "--index", out, "--where", "nonsense >"), "filter")
+    assert ids(ask) == set(numbered(0, 40))
+
+
+def test_deleted_documents_stay_deleted(
+    build: Command, ask: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """Sources that still hold a deleted document do not bring it back, until it changes there."""
+    path, texts = tmp_path / "a.parquet", short_texts[:60]
+    write_corpus(path, texts, rows=20)
+    build(path)
+    ask("delete", "--where", "id IN ('d3', 'd7')")
+    assert build(path)["up_to_date"]
+    texts[5] = "a text that is new"  # in the same row group, which is read again
+    texts[7] = "another text that is new"
+    write_corpus(path, texts, rows=20)
+    done = build(path)
+    assert (done["n_documents"], done["n_added"]) == (59, 2)
+    assert "d3" not in ids(ask)
+    assert "d7" in ids(ask)
+
+
+@pytest.mark.parametrize("compacts", [False, True])
+def test_undelete(
+    build: Command,
+    ask: Command,
+    out: Path,
+    tmp_path: Path,
+    short_texts: list[str],
+    *,
+    compacts: bool,
+) -> None:
+    """With --undelete the sources' deleted documents come back, also after a compaction."""
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:60], rows=20)
+    build(path)
+    fresh = state(out)
+    ask("delete", "--where", "id < 'd3'")
+    if compacts:
+        ask("compact")
+    done = build(path, "--undelete")
+    assert done["n_documents"] == 60
+    assert ids(ask) == set(numbered(0, 60))
+    assert done["n_encoded"] <= 25  # only texts that compaction has dropped
+    if not compacts:
+        assert state(out) == fresh
+
+
+def test_bad_deletes_are_refused(run: Run, tiny_index: Path, tmp_path: Path) -> None:
+    """What to delete is said in one way, from a file that can be read, of an index that exists."""
+    (tmp_path / "empty.txt").write_text("\n\n")
+    (tmp_path / "bad.jsonl").write_text('{"key": 1}\n')
+    (tmp_path / "latin.txt").write_bytes(b"\xff\xfe")
+    before = tree(tiny_index)
+    assert_refused(run("delete", "--index", tiny_index), "--ids", "--where")
+    assert_refused(run("delete", "--index", tiny_index, "--ids", "x", "--where", "y"), "either")
+    for name, word in (
+        ("none.txt", "cannot be read"),
+        ("empty.txt", "No ids"),
+        ("bad.jsonl", "line 1"),
+        ("latin.txt", "UTF-8"),
+    ):
+        assert_refused(run("delete", "--index", tiny_index, "--ids", tmp_path / name), word)
+    assert_refused(run("delete", "--index", tmp_path / "no.index", "--where", "1=1"), "no index")
+    assert not (tmp_path / "no.index").exists()
+    assert tree(tiny_index) == before
+
+
+def test_everything_can_be_deleted(
+    build: Command, ask: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """An index whose documents are all deleted answers with nothing, and can be filled again."""
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:20])
+    build(path)
+    assert ask("delete", "--where", "true")["n_documents"] == 0
+    assert ask("search", "bank") == []
+    ask("compact")
+    assert ask("search", "bank") == []
+    assert build(path, "--undelete")["n_documents"] == 20
+
+
+# --- compact ---
+
+
+def test_compact_changes_no_answer(
+    build: Command, ask: Command, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """Compaction frees room, merges segments, and every search finds what it found before."""
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:120], rows=10, n=list(range(120)))
+    build(path)
+    ask("delete", "--where", "n % 3 = 0")
+    found = ask("search", "bank", "-k", "100", "--where", "n < 90")
+    done = ask("compact")
+    assert (done["n_segments_before"], done["n_segments"], done["n_dropped"]) == (12, 1, 40)
+    assert done["bytes"] < done["bytes_before"]
+    assert ask("search", "bank", "-k", "100", "--where", "n < 90") == found
+    assert len(stored(out)) == 80
+    assert sorted(p.name for p in (out / "segments").iterdir()) == [
+        segment.id for segment in read_manifest(Layout(out)).segments
+    ]
+    before = tree(out)
+    assert not ask("compact")["is_changed"]
+    assert tree(out) == before
+
+
+def test_a_compacted_index_is_up_to_date(
+    build: Command, ask: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """After a compaction the sources are still known, and only what changes in them is done."""
+    path, texts = tmp_path / "a.parquet", short_texts[:60]
+    write_corpus(path, texts, rows=20)
+    build(path)
+    ask("delete", "--where", "id = 'd33'")
+    ask("compact")
+    assert build(path)["up_to_date"]
+    texts[0] = "a text that is new"
+    write_corpus(path, texts, rows=20)
+    done = build(path)
+    assert (done["n_encoded"], done["n_documents"], done["n_added"], done["n_removed"]) == (
+        1,
+        59,
+        1,
+        1,
+    )
+    assert ids(ask) == set(numbered(0, 60)) - {"d33"}
+
+
+def test_an_unfinished_index_is_not_compacted(
+    run: Run, build: Command, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """Compaction waits for a run that was cut off, and says so."""
+    from dataclasses import replace
+
+    from indexes.manifest import write_manifest
+
+    build(write_corpus(tmp_path / "a.parquet", short_texts[:40], rows=20))
+    manifest = read_manifest(Layout(out))
+    write_manifest(Layout(out), replace(manifest, n_settled=1))
+    assert_refused(run("compact", out, "-q"), "has not finished")
+
+
+# --- history ---
+
+
+def test_history(build: Command, ask: Command, run: Run, out: Path, tmp_path: Path) -> None:
+    """Every run that changed something is in the history, with what it changed and when."""
+    texts = [f"text number {i}" for i in range(30)]
+    first = write_corpus(tmp_path / "a.parquet", texts[:20])
+    build(first)
+    build(first)
+    second = write_corpus(tmp_path / "b.parquet", texts[20:], ids=numbered(20, 30))
+    build(first, second)
+    ask("delete", "--where", "id = 'd1'")
+    ask("compact")
+    entries = ask("info", "--history")
+    found = [
+        (e["number"], e["command"], e["n_added"], e["n_removed"], e["n_documents"]) for e in entries
+    ]
+    assert found == [
+        (1, "index", 20, 0, 20),
+        (2, "index", 10, 0, 30),
+        (3, "delete", 0, 1, 29),
+        (4, "compact", 0, 0, 29),
+    ]
+    assert {entry["at"] for entry in entries} == {1_700_000_000}
+    lines = run("info", out, "--history").stdout.splitlines()
+    assert len(lines) == 4
+    assert "2023-11-14 22:13:20 UTC  delete" in lines[2]
+
+
+def test_a_segment_that_cannot_be_restored_is_not_let_go(
+    run: Run, build: Command, out: Path, tiny_model: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """With --add, damage to documents that the sources do not hold stops the run."""
+    first = write_corpus(tmp_path / "a.parquet", short_texts[:20])
+    second = write_corpus(tmp_path / "b.parquet", short_texts[20:40], ids=numbered(20, 40))
+    build(first)
+    build(second, "--add")
+    damaged = read_manifest(Layout(out)).segments[0].id
+    (out / "segments" / damaged / "vectors.npy").write_bytes(b"")
+    done = run("index", second, "--add", "--out", out, "--model", tiny_model, "-q")
+    assert_refused(done, "vectors.npy", "--add")
+    assert build(first, second)["n_documents"] == 40
+    shutil.rmtree(out / "ann")
+    assert json.loads(run("info", out, "--format", "json").stdout or "{}") == {}
+    assert build(first, second)["n_encoded"] == 0
