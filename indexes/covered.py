@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -97,6 +98,8 @@ class Allowed:
         self.n = n_passages if flags is None else int(np.count_nonzero(flags))
         self.n_in = [part.count(flags) for part in parts]
         self._selections: dict[int, Selection] = {}
+        self.plans: dict[tuple[int, bool], Any] = {}
+        """What a search for some k does, as it was planned the first time."""
 
     def selection(self, number: int) -> Selection | None:
         """What the structure of a generation needs; None where all its vectors are allowed."""

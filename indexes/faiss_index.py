@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -173,11 +172,9 @@ class FaissIndex:
             int64, shape (n_queries, n).
         """
         steps = queries if self._codec is None else self._codec.steps(queries)
-        with _threads_for(len(queries)):
-            _, found = self._index.search(
-                steps, n, params=self._search_parameters(effort, selection)
-            )
-        if len(found) and (int(found.max()) >= self._n_vectors or int(found.min()) < -1):
+        parameters = self._search_parameters(effort, selection)
+        found = _with_threads(self._index.search, steps, n, params=parameters)[1]
+        if found.size and found.max() >= self._n_vectors:
             raise _damaged(self._folder, f"{LISTS_FILE} names vectors that are not there")
         positions: Positions = found
         return positions
@@ -186,8 +183,8 @@ class FaissIndex:
         """Share of allowed vectors in the cells nearest to each query, shape (n_queries,)."""
         assert selection.counts is not None
         steps = queries if self._codec is None else self._codec.steps(queries)
-        with _threads_for(len(queries)):
-            _, cells = self._index.quantizer.search(steps, min(effort, self.structure.n_lists))
+        effort = min(effort, self.structure.n_lists)
+        cells = _with_threads(self._index.quantizer.search, steps, effort)[1]
         n_allowed = selection.counts[cells].sum(1)
         shares: npt.NDArray[Any] = n_allowed / np.maximum(self.sizes[cells].sum(1), 1)
         return shares
@@ -221,17 +218,16 @@ class FaissIndex:
         return np.asarray(cells)
 
 
-@contextlib.contextmanager
-def _threads_for(n_queries: int) -> Iterator[None]:
-    """One thread for one query: to wake others takes longer, much longer on a busy machine."""
-    n_threads = faiss.omp_get_max_threads() if n_queries < FEW_QUERIES else 1
-    if n_threads > 1:
-        faiss.omp_set_num_threads(1)
+def _with_threads(search: Callable[..., Any], queries: Rows, n: int, **how: Any) -> Any:
+    """Search few queries with one thread: to wake others takes longer, most on a busy machine."""
+    if len(queries) >= FEW_QUERIES:
+        return search(queries, n, **how)
+    n_threads = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
     try:
-        yield
+        return search(queries, n, **how)
     finally:
-        if n_threads > 1:
-            faiss.omp_set_num_threads(n_threads)
+        faiss.omp_set_num_threads(n_threads)
 
 
 def _to_check(files: Mapping[str, FileRecord], structure: Structure) -> dict[str, FileRecord]:

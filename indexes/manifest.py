@@ -257,6 +257,16 @@ class Manifest:
         """Passages in all segments of documents that are not deleted."""
         return sum(segment.n_live_passages for segment in self.segments)
 
+    @property
+    def n_bytes(self) -> int:
+        """Bytes of all files that it names."""
+        records = [record for part in self.segments for record in part.files.values()]
+        records += [record for part in self.generations for record in part.files.values()]
+        records += [segment.deletion.file for segment in self.segments if segment.deletion]
+        records += [self.excluded[1]] if self.excluded else []
+        records += [self.calibration] if self.calibration else []
+        return sum(record.size for record in records)
+
     def finished(self) -> Manifest:
         """The state that the last finished run left; while the first one runs, what it has done.
 

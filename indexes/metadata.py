@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import FilterError, IndexFormatError
-from embedder.records import TextHashes
 from indexes.database import identifier, literal_path, open_locked, quote
 from indexes.deletions import live_documents
 from indexes.documents import document_schema
@@ -25,11 +24,23 @@ FILTER_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class PassageSpan:
-    """Where a passage lies: the row of its document in the segment, and characters."""
+    """Where a passage lies, and what to know it by.
+
+    Args:
+        document: the row of its document in the segment.
+        start: its first character.
+        end: one past its last.
+        hash_low: first half of the content hash of its text.
+        hash_high: second half.
+        checksum: CRC-32 of its row of the vectors.
+    """
 
     document: int
     start: int
     end: int
+    hash_low: int
+    hash_high: int
+    checksum: int
 
 
 @dataclass(frozen=True)
@@ -93,25 +104,6 @@ class MetadataStore:
         known = [available[name.casefold()] for name in fields if name not in unknown]
         return list(dict.fromkeys(known))
 
-    def passage_documents(self) -> npt.NDArray[np.int64]:
-        """Number of the document of each passage, both counted over all segments in order."""
-        parts, first = [], 0
-        for segment in self._segments:
-            path = quote(self._path(segment, PASSAGES_FILE))
-            column = self._columns_of(f"SELECT document FROM read_parquet({path})", path)
-            if len(column["document"]) != segment.n_passages:
-                raise IndexFormatError(f"{path} does not hold {segment.n_passages} passages.")
-            parts.append(np.asarray(column["document"], dtype=np.int64) + first)
-            first += segment.n_documents
-        return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
-
-    def passage_hashes(self, segment: SegmentRecord) -> TextHashes:
-        """Content hashes of a segment's passages, shape (n, 2)."""
-        path = quote(self._path(segment, PASSAGES_FILE))
-        found = self._columns_of(f"SELECT hash_low, hash_high FROM read_parquet({path})", path)
-        halves = [np.asarray(found[name], dtype=np.uint64) for name in ("hash_low", "hash_high")]
-        return np.stack(halves, axis=1)
-
     def allowed_documents(self, where: str) -> npt.NDArray[np.bool_]:
         """Which documents, counted over all segments in order, a SQL expression holds for.
 
@@ -137,7 +129,7 @@ class MetadataStore:
 
     def passages(self, wanted: Mapping[int, Sequence[int]]) -> dict[tuple[int, int], PassageSpan]:
         """Passages by (number of the segment, row in it)."""
-        columns = 'file_row_number, document, start, "end"'
+        columns = 'file_row_number, document, start, "end", hash_low, hash_high, checksum'
         found = self._pick(wanted, PASSAGES_FILE, columns, "file_row_number")
         return {(row[0], row[1]): PassageSpan(*row[2:]) for row in found}
 

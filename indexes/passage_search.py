@@ -163,7 +163,9 @@ class PassageSearch:
             )
         queries = np.ascontiguousarray(queries, dtype=np.float32)
         chosen = allowed if isinstance(allowed, Allowed) else self.allowed(allowed)
-        steps, scanned = self._plan(chosen, k, exact)
+        if (k, exact) not in chosen.plans:
+            chosen.plans[k, exact] = self._plan(chosen, k, exact)
+        steps, scanned = chosen.plans[k, exact]
         blocks = [
             self._block(queries[start : start + QUERY_BLOCK], k, chosen, steps, scanned)
             for start in range(0, max(1, len(queries)), QUERY_BLOCK)

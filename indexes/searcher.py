@@ -8,7 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexMismatchError
+from embedder.errors import IndexFormatError, IndexMismatchError
+from embedder.records import hash_texts
 from embedder.vectors import Rows
 from indexes.covered import Allowed
 from indexes.deletions import live_documents
@@ -18,7 +19,15 @@ from indexes.metadata import DocumentRow, MetadataStore, PassageSpan
 from indexes.passage_documents import PassageDocuments
 from indexes.passage_search import Found, PassageSearch
 from indexes.query_plan import QueryPlan
+from indexes.segments import row_checksums
 from indexes.stored_rows import Positions
+
+REPAIR = "Run embedder index again to restore it, and embedder verify to see what is damaged."
+
+
+CHECKED_BYTES = 200 << 20
+"""An index of at most so many bytes is compared with its digests when it is opened, in about a
+tenth of a second. Of a larger one only what a search returns is."""
 
 
 @dataclass(frozen=True)
@@ -70,7 +79,7 @@ class Searcher:
     """
 
     def __init__(self, layout: Layout, manifest: Manifest) -> None:
-        check_index_files(layout, manifest)
+        check_index_files(layout, manifest, with_digests=manifest.n_bytes <= CHECKED_BYTES)
         self.manifest = manifest
         self._width = manifest.encoder.width
         self._documents = PassageDocuments(layout, manifest.segments)
@@ -171,6 +180,8 @@ class Searcher:
     def _describe(self, found: Found, fields: Sequence[str]) -> list[list[Neighbour]]:
         """Fetch passages and documents of all hits in two queries."""
         positions = np.unique(found.positions[found.positions >= 0])
+        if not len(positions):
+            return [[] for _ in found.positions]
         segments = self.passages.stored.segments_of(positions)
         firsts = self.passages.stored.firsts
         places = {
@@ -185,6 +196,9 @@ class Searcher:
         for (segment, _), span in spans.items():
             rows.setdefault(segment, set()).add(span.document)
         documents = self.metadata.documents({s: sorted(r) for s, r in rows.items()}, fields)
+        self._check_vectors(positions, [spans[place].checksum for place in places.values()])
+        for (segment, _), span in spans.items():
+            _check_text(span, documents[segment, span.document])
 
         def neighbour(position: int, score: float) -> Neighbour:
             place = places[position]
@@ -195,6 +209,21 @@ class Searcher:
             [neighbour(p, s) for p, s in zip(*row, strict=True) if p >= 0]
             for row in zip(found.positions.tolist(), found.scores.tolist(), strict=True)
         ]
+
+    def _check_vectors(self, positions: Positions, checksums: Sequence[int]) -> None:
+        """Raise IndexFormatError unless the rows that were scored are those that were written."""
+        found = row_checksums(self.passages.stored.take(positions))
+        if found.tolist() != list(checksums):
+            raise IndexFormatError("Stored vectors are damaged: a checksum is wrong.", REPAIR)
+
+
+def _check_text(span: PassageSpan, document: DocumentRow) -> None:
+    """Raise IndexFormatError unless a passage's text is the one that was encoded."""
+    [found] = hash_texts([document.text[span.start : span.end]])
+    if found.tolist() != [span.hash_low, span.hash_high]:
+        raise IndexFormatError(
+            f"The text of document {document.id!r} is damaged: its digest is wrong.", REPAIR
+        )
 
 
 def _is_first(documents: Positions) -> npt.NDArray[np.bool_]:

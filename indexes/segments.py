@@ -5,11 +5,13 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -33,8 +35,11 @@ PASSAGE_SCHEMA = pa.schema(
         ("n_tokens", pa.int32()),
         ("hash_low", pa.uint64()),
         ("hash_high", pa.uint64()),
+        ("checksum", pa.uint32()),
     ]
 )
+"""Passages: their place in the document, the content hash of their text, the checksum of their row
+of the vectors. A search compares both for what it returns."""
 
 
 def segment_id(shard_digest: str, chunking: ChunkSpec, encoder: EncoderSpec, copy: int) -> str:
@@ -101,9 +106,9 @@ class SegmentWriter:
         if self._documents is None:
             self._documents = _ParquetFile(self.folder / DOCUMENTS_FILE, table.schema)
         self._documents.write(table)
-        self._passages.write(_passage_table(passages, first))
         if vectors.dtype != np.float16 or vectors.shape != (len(passages), self._width):
             raise ValueError(f"vectors are {vectors.dtype} {vectors.shape}")
+        self._passages.write(_passage_table(passages, first, row_checksums(vectors)))
         self._vectors.write(vectors.astype("<f2", copy=False).tobytes())
         self._vectors.flush()  # later batches read rows of equal texts back
         self.n_documents += len(ids)
@@ -171,7 +176,15 @@ class _ParquetFile:
         self._file.close()
 
 
-def _passage_table(passages: PassageTable, first_document: int) -> pa.Table:
+def row_checksums(vectors: HalfRows) -> npt.NDArray[np.uint32]:
+    """CRC-32 of each row as it lies on disk, shape (n,)."""
+    rows = np.ascontiguousarray(vectors, dtype="<f2").view(np.uint8)
+    return np.fromiter(map(zlib.crc32, rows), dtype=np.uint32, count=len(rows))
+
+
+def _passage_table(
+    passages: PassageTable, first_document: int, checksums: npt.NDArray[np.uint32]
+) -> pa.Table:
     return pa.table(
         [
             pa.array(passages.document + np.int32(first_document), pa.int32()),
@@ -180,6 +193,7 @@ def _passage_table(passages: PassageTable, first_document: int) -> pa.Table:
             pa.array(passages.n_tokens),
             pa.array(passages.hashes[:, 0]),
             pa.array(passages.hashes[:, 1]),
+            pa.array(checksums),
         ],
         schema=PASSAGE_SCHEMA,
     )

@@ -9,7 +9,7 @@ from indexes.compaction import merge_segments, plan_compaction
 from indexes.generation_builder import build_generation
 from indexes.generations import plan_generations
 from indexes.layout import Layout
-from indexes.manifest import GenerationRecord, Manifest, SegmentRecord, named_files, read_manifest
+from indexes.manifest import GenerationRecord, Manifest, SegmentRecord, read_manifest
 from indexes.structures import EXACT_LIMIT
 from jobs.progress import Progress
 from jobs.writing import commit, read_whole, writing
@@ -71,8 +71,8 @@ def compact_index(
         n_segments_before=len(before.segments),
         n_segments=len(after.segments),
         n_dropped=_n_dead(before) - _n_dead(after),
-        bytes_before=_bytes(layout, before),
-        bytes=_bytes(layout, after),
+        bytes_before=before.n_bytes,
+        bytes=after.n_bytes,
     )
 
 
@@ -102,9 +102,3 @@ def _with_generations(
 
 def _n_dead(manifest: Manifest) -> int:
     return sum(segment.n_documents - segment.n_live_documents for segment in manifest.segments)
-
-
-def _bytes(layout: Layout, manifest: Manifest) -> int:
-    """Bytes of all files that a state names."""
-    files = (record for _, records in named_files(layout, manifest) for record in records.values())
-    return sum(record.size for record in files)

@@ -11,119 +11,13 @@ import duckdb
 import pyarrow as pa
 import pytest
 from filtered import allowed, make_layout, refused
+from hostile import DEEP, HOSTILE
 from synthetic import commit, unit_rows, write_segment
 
 from indexes.filters import BARE_FUNCTIONS, TIME_FUNCTIONS
 from indexes.layout import Layout
 from indexes.manifest import read_manifest
 from indexes.metadata import MetadataStore
-
-HOSTILE = [
-    # files and addresses
-    "read_text('/etc/passwd') = ''",
-    "read_blob('/etc/passwd') = ''",
-    "read_csv('/etc/passwd') = ''",
-    "read_csv_auto('/etc/passwd') = ''",
-    "read_json('/etc/passwd') = ''",
-    "read_parquet('/etc/passwd') = ''",
-    "parquet_metadata('/etc/passwd') = ''",
-    "sniff_csv('/etc/passwd') = ''",
-    "glob('/etc/*') = ''",
-    "getenv('HOME') = ''",
-    "(SELECT content FROM read_text('/etc/passwd')) = ''",
-    "(FROM 'https://example.com/x.parquet') = ''",
-    "(FROM '/etc/passwd') = ''",
-    "EXISTS (FROM read_csv('/etc/passwd'))",
-    "n IN (FROM glob('/etc/*'))",
-    # statements
-    "ATTACH 'attached.db'",
-    "ATTACH 'attached.db' AS x; true",
-    "DETACH memory",
-    "USE memory",
-    "COPY (SELECT 1) TO 'copied.csv'",
-    "EXPORT DATABASE 'exported'",
-    "IMPORT DATABASE 'exported'",
-    "INSTALL httpfs",
-    "FORCE INSTALL httpfs FROM community",
-    "LOAD httpfs",
-    "PRAGMA database_list",
-    "PRAGMA enable_profiling",
-    "SET memory_limit = '100GB'",
-    "RESET memory_limit",
-    "SET VARIABLE x = 1",
-    "CALL pragma_version()",
-    "CHECKPOINT",
-    "CREATE MACRO m(x) AS x",
-    "CREATE TABLE x (y INT)",
-    "CREATE SECRET (TYPE s3)",
-    "INSERT INTO documents VALUES (1)",
-    "DELETE FROM documents",
-    "UPDATE documents SET n = 1",
-    "DROP TABLE documents",
-    "PREPARE p AS SELECT 1",
-    "EXECUTE p",
-    "DESCRIBE documents",
-    "EXPLAIN SELECT 1",
-    "VACUUM",
-    "WITH x AS (SELECT 1) SELECT true",
-    # ending our parenthesis
-    "true; DROP TABLE documents",
-    "true); ATTACH 'attached.db'; SELECT (true",
-    "true); COPY (SELECT 1) TO 'copied.csv'; SELECT (true",
-    "true) UNION SELECT 0 --",
-    "true) UNION ALL SELECT length(content) FROM read_text('/etc/passwd') WHERE (true",
-    "true)) UNION ALL (SELECT 1 WHERE ((true",
-    "true) AS x, (SELECT 1",
-    "true) FROM range(10) WHERE (true",
-    "true) ORDER BY (n",
-    "true) QUALIFY (true",
-    "true)\n) -- ",
-    "true) --",
-    "true) /*",
-    "/*",
-    "*/ true",
-    ")",
-    "((true)",
-    "'",
-    '"',
-    "$$",
-    # settings, state, time and chance
-    "current_setting('memory_limit') = ''",
-    "current_query() = ''",
-    "getvariable('x') IS NULL",
-    "pg_sleep(60) IS NULL",
-    "sleep_ms(60000) IS NULL",
-    "random() < 0.5",
-    "query('SELECT 1') = 1",
-    "query_table('documents') = 1",
-    "json_execute_serialized_sql('{}') = 1",
-    "json_serialize_plan('SELECT 1') = ''",
-    "which_secret('s3://x', 's3') = ''",
-    "get_block_size('memory') > 0",
-    "pg_get_viewdef(1) = ''",
-    "[x FOR x IN [random()]] = [1]",
-    "list_transform([1], lambda x: random()) = [1]",
-    "n = 1 AND (n = 2 OR NOT (n = 3 AND CASE WHEN write_log('x') IS NULL THEN true END))",
-    # texts that are none
-    "true\0",
-    "'\0' = name",
-    "name = '\ud800'",
-    "name = '\udcff'",
-]
-DEEP = {
-    "open": "(" * 10_000,
-    "parentheses": "(" * 10_000 + "n = 1" + ")" * 10_000,
-    "not": "NOT " * 10_000 + "true",
-    "lists": "[" * 10_000 + "]" * 10_000 + " = []",
-    "calls": "abs(" * 10_000 + "n" + ")" * 10_000 + " = 1",
-    "cases": "CASE WHEN " * 10_000 + "true" + " THEN true END" * 10_000,
-    "sums": "1 + " * 10_000 + "1 = 1",
-    "types": "n::" + "STRUCT(a " * 10_000 + "INT" + ")" * 10_000 + " IS NULL",
-    "queries": "(SELECT " * 10_000 + "1" + ")" * 10_000 + " = 1",
-    "fields": "n" + ".a" * 100_000 + " = 1",
-    "long": "n = " + "1" * 1_000_000,
-    "many": "n IN (" + "1, " * 400_000 + "1)",
-}
 
 
 @pytest.fixture(scope="module")

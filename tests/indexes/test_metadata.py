@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from synthetic import commit, unit_rows, write_segment
 
@@ -44,66 +44,15 @@ NAMES = [
     "{x}",
     "$1",
     "?",
-]
-NOT_EXPRESSIONS = [
-    # several statements
-    "true; DROP TABLE x",
-    "true); SELECT (1",
-    "true); COPY (SELECT 1) TO 'copied.csv'; SELECT (true",
-    "true); ATTACH 'attached.db'; SELECT (true",
-    "true); SET memory_limit = '2GB'; SELECT (true",
-    # statements in place of an expression
-    "ATTACH 'attached.db'",
-    "COPY (SELECT 1) TO 'copied.csv'",
-    "PRAGMA database_list",
-    "PRAGMA enable_external_access",
-    "SET enable_external_access = true",
-    "INSTALL httpfs",
-    "LOAD httpfs",
-    "CALL pragma_version()",
-    # queries inside
-    "n IN (SELECT 1)",
-    "EXISTS (SELECT 1)",
-    "(SELECT true)",
-    "n = (SELECT count(*) FROM read_text('/etc/passwd'))",
-    "length((SELECT content FROM read_text('/etc/passwd'))) > 0",
-    "n IN (FROM range(3))",
-    "n = ANY (SELECT 1)",
-    "true IN (WITH x AS (SELECT true AS t) SELECT t FROM x)",
-    "len([x FOR x IN (SELECT 1)]) > 0",
-    "ARRAY(SELECT 1) = [1]",
-    # ending the parenthesis early
-    "true) UNION SELECT 0, 1 --",
-    "true) UNION SELECT 0, 1 WHERE (true",
-    "true) UNION ALL SELECT 0, 99999 WHERE (true",
-    "false) UNION ALL SELECT 0, length(content) FROM read_text('/etc/passwd') WHERE (true",
-    "false) UNION ALL SELECT 0, 0 FROM glob('/etc/*') WHERE (true",
-    "true) EXCEPT SELECT 0, 1 WHERE (true",
-    "true) ORDER BY (n",
-    "true) LIMIT (1",
-    "true) GROUP BY (n",
-    "true) HAVING (true",
-    "true) --",
-    "true) /*",
-    "true /*",
-    # no expression at all
-    "",
-    "   ",
-    "--",
-    "n >",
-    "(",
-    ")",
-    "n = 'open",
-    "no_such_column = 1",
-    "read_text('/etc/passwd') IS NOT NULL",
-    "n = count(*)",
-    "row_number() OVER () = 1",
-    "unnest([true])",
-    "error('boom')",
-    "CAST(name AS INTEGER) = 1",
-    "n = ?",
-    "n = $1",
-    "n = \ud800",
+    "*",
+    " lead",
+    "trail ",
+    "a\nb",
+    "a\u0301",  # two characters that look like one
+    "1 = 1 OR true",
+    "x'); DROP TABLE documents; --",
+    "count(*)",
+    "current_schema",
 ]
 
 
@@ -138,6 +87,7 @@ def allowed(store: MetadataStore, where: str) -> list[int]:
     return [int(i) for i in store.allowed_documents(where).nonzero()[0]]
 
 
+@settings(deadline=None)  # the first filter starts a process
 @given(st.integers(-5, 105), st.sampled_from(["<", "<=", "=", "<>", ">=", ">"]))
 def test_a_filter_agrees_with_python(store: MetadataStore, bound: int, sign: str) -> None:
     """A comparison holds for the documents for which it holds in Python, and never for a null."""
@@ -172,18 +122,6 @@ def test_a_filter_agrees_with_python(store: MetadataStore, bound: int, sign: str
 def test_worked_filters(store: MetadataStore, where: str, wanted: list[int]) -> None:
     """Ordinary SQL expressions mean what they mean in SQL."""
     assert allowed(store, where) == wanted
-
-
-@pytest.mark.parametrize("where", NOT_EXPRESSIONS)
-def test_anything_else_is_refused(
-    store: MetadataStore, where: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is not one expression over the columns is refused, and has no effect."""
-    monkeypatch.chdir(tmp_path)
-    with pytest.raises(FilterError):
-        store.allowed_documents(where)
-    assert list(tmp_path.iterdir()) == []
-    assert allowed(store, "n < 3") == [0, 1, 2]
 
 
 def test_files_outside_the_index_cannot_be_read(store: MetadataStore) -> None:
@@ -235,7 +173,6 @@ def test_any_folder_name_works(tmp_path: Path, folder: str) -> None:
     layout = Layout(tmp_path / folder / "an.index")
     store = MetadataStore(layout, manifest)
     assert allowed(store, f"n = {len(folder)}") == [0]
-    assert store.passage_documents().tolist() == [0]
     assert store.documents({0: [0]}, ["n"])[0, 0].metadata == {"n": len(folder)}
     store.close()
 
@@ -266,6 +203,23 @@ def test_columns_that_only_some_segments_have(layout: Layout) -> None:
         assert {key: row.metadata for key, row in found.items()} == {
             (segment, rows[0]): expected[segment, rows[0]] for segment, rows in wanted.items()
         }
+    store.close()
+
+
+def test_columns_that_differ_in_case(layout: Layout) -> None:
+    """A column that one file writes `Year` and another `year` is one column, as in SQL."""
+    tables = [pa.table({"Year": [1, 2]}), pa.table({"year": [3, 4]})]
+    records = [
+        write_segment(layout, f"s{i}", unit_rows(2), metadata=table)
+        for i, table in enumerate(tables)
+    ]
+    store = MetadataStore(layout, commit(layout, records))
+    assert store.metadata_columns == ["Year"]
+    for name in ("Year", "year", '"YEAR"'):
+        assert allowed(store, f"{name} IN (2, 4)") == [1, 3]
+    for wanted in ({0: [1], 1: [1]}, {1: [1]}):
+        found = store.documents(wanted, ["YEAR"])
+        assert found[1, 1].metadata == {"Year": 4}
     store.close()
 
 
@@ -320,7 +274,6 @@ def test_no_segments(layout: Layout) -> None:
     """An index without segments allows nothing and has no passages, columns or duplicates."""
     store = MetadataStore(layout, commit(layout, []))
     assert store.allowed_documents("true").tolist() == []
-    assert store.passage_documents().tolist() == []
     assert store.count_duplicate_ids() == 0
     assert store.metadata_columns == []
     store.close()

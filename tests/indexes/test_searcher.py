@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -43,6 +43,7 @@ class World:
     rows: HalfRows
     document_of: npt.NDArray[np.int64]
     ids: list[str]
+    answers: dict[object, list[tuple[str, float]]] = field(default_factory=dict)
 
     def allowed(self, name: str) -> npt.NDArray[np.bool_]:
         """Which documents a filter of `FILTERS` allows, computed here."""
@@ -58,9 +59,12 @@ class World:
         }[name]
 
     def wanted(self, query: Rows, k: int, name: str = "all") -> list[tuple[str, float]]:
-        """Ids and scores by looking at every passage."""
-        found = best_documents(self.rows, self.document_of, query, k, self.allowed(name))
-        return [(self.ids[document], score) for document, score in found]
+        """Ids and scores by looking at every passage, once for each question."""
+        key = (query.tobytes(), k, name)
+        if key not in self.answers:
+            found = best_documents(self.rows, self.document_of, query, k, self.allowed(name))
+            self.answers[key] = [(self.ids[document], score) for document, score in found]
+        return self.answers[key]
 
 
 def make_world(root: Path, sizes: tuple[int, ...] = SIZES) -> World:
