@@ -107,19 +107,8 @@ class EncoderSpec:
         return replace(self, precision=precision, calibration="")
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary that `from_json` reads."""
+        """A JSON-able dictionary."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> EncoderSpec:
-        """Read what `to_json` wrote; raises KeyError, TypeError or ValueError on anything else."""
-        return cls(
-            **{
-                **values,
-                "pooling": Pooling(values["pooling"]),
-                "precision": Precision(values["precision"]),
-            }
-        )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -137,14 +126,5 @@ class ChunkSpec:
     stride: int
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary that `from_json` reads."""
+        """A JSON-able dictionary."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> ChunkSpec:
-        """Read what `to_json` wrote."""
-        return cls(
-            overflow=Overflow(values["overflow"]),
-            window=int(values["window"]),
-            stride=int(values["stride"]),
-        )

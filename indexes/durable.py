@@ -26,15 +26,6 @@ class FileRecord:
     size: int
     sha256: str
 
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary that `from_json` reads."""
-        return {"size": self.size, "sha256": self.sha256}
-
-    @classmethod
-    def from_json(cls, values: dict[str, Any]) -> FileRecord:
-        """Read what `to_json` wrote."""
-        return cls(int(values["size"]), str(values["sha256"]))
-
 
 def record_file(path: Path) -> FileRecord:
     """Size and digest of a file as it lies on disk."""
@@ -113,6 +104,14 @@ def sync_folder(path: Path) -> None:
         os.close(handle)
 
 
+def make_folder(path: Path) -> None:
+    """Make a folder, and those above it that are missing, durably; it may be there already."""
+    missing = [folder for folder in (path, *path.parents) if not folder.exists()]
+    path.mkdir(parents=True, exist_ok=True)
+    for folder in missing:
+        sync_folder(folder.parent)
+
+
 def replace_file(final: Path, content: bytes) -> None:
     """Put `content` in place of a file, atomically and durably."""
     temporary = temporary_beside(final)
@@ -135,13 +134,13 @@ def publish_folder(temporary: Path, final: Path) -> dict[str, FileRecord]:
         sync_file(path)
         records[path.name] = record_file(path)
     sync_folder(temporary)
-    if final.exists():
-        if _holds(final, records):
-            shutil.rmtree(temporary)
-            return records
-        shutil.rmtree(final)
-    temporary.rename(final)
-    sync_folder(final.parent)
+    if final.exists() and _holds(final, records):
+        shutil.rmtree(temporary)
+    else:
+        if final.exists():
+            shutil.rmtree(final)
+        temporary.rename(final)
+    sync_folder(final.parent)  # also where a run was killed just before it did
     return records
 
 

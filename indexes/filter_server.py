@@ -49,7 +49,9 @@ def _limit_process() -> None:
         (resource.RLIMIT_FSIZE, 0),  # no file can be written
         (resource.RLIMIT_CORE, 0),
     ):
-        resource.setrlimit(kind, (limit, limit))
+        _, hardest = resource.getrlimit(kind)
+        lowest = limit if hardest == resource.RLIM_INFINITY else min(limit, hardest)
+        resource.setrlimit(kind, (lowest, lowest))
 
 
 def _answer(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> dict[str, Any]:

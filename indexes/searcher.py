@@ -14,7 +14,8 @@ from embedder.vectors import Rows
 from indexes.covered import Allowed
 from indexes.deletions import live_documents
 from indexes.layout import Layout
-from indexes.manifest import Manifest, check_index_files
+from indexes.manifest import Manifest
+from indexes.manifest_file import check_index_files
 from indexes.metadata import DocumentRow, MetadataStore, PassageSpan
 from indexes.passage_documents import PassageDocuments
 from indexes.passage_search import Found, PassageSearch

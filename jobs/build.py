@@ -24,15 +24,8 @@ from indexes.deletions import HashSet, read_excluded
 from indexes.durable import FileRecord, record_file, replace_file
 from indexes.generation_builder import build_generation
 from indexes.generations import plan_generations
-from indexes.manifest import (
-    GenerationRecord,
-    Manifest,
-    SegmentRecord,
-    SourceRecord,
-    check_index_files,
-    read_manifest,
-    write_manifest,
-)
+from indexes.manifest import GenerationRecord, Manifest, SegmentRecord, SourceRecord
+from indexes.manifest_file import check_index_files, read_manifest, write_manifest
 from indexes.metadata import MetadataStore
 from jobs.changes import compare, count_changes, shard_ids
 from jobs.plan import BuildOptions, Plan, plan_build, read_before

@@ -9,7 +9,8 @@ from indexes.compaction import merge_segments, plan_compaction
 from indexes.generation_builder import build_generation
 from indexes.generations import plan_generations
 from indexes.layout import Layout
-from indexes.manifest import GenerationRecord, Manifest, SegmentRecord, read_manifest
+from indexes.manifest import GenerationRecord, Manifest, SegmentRecord
+from indexes.manifest_file import read_manifest
 from indexes.structures import EXACT_LIMIT
 from jobs.progress import Progress
 from jobs.writing import commit, read_whole, writing

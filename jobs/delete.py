@@ -23,7 +23,8 @@ from indexes.deletions import (
 )
 from indexes.documents import passage_documents, read_documents
 from indexes.layout import Layout
-from indexes.manifest import Manifest, SegmentRecord, read_manifest
+from indexes.manifest import Manifest, SegmentRecord
+from indexes.manifest_file import read_manifest
 from indexes.metadata import MetadataStore
 from jobs.writing import checked_read, commit, writing
 

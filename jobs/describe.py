@@ -8,7 +8,8 @@ from typing import Any
 
 from indexes.durable import FileRecord
 from indexes.layout import VECTORS_FILE, Layout
-from indexes.manifest import GenerationRecord, Manifest, check_index_files, read_manifest
+from indexes.manifest import GenerationRecord, Manifest
+from indexes.manifest_file import check_index_files, read_manifest
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -19,7 +19,7 @@ from embedder.errors import OutputError, RequestError
 from embedder.vectors import HalfRows
 from indexes.layout import Layout
 from indexes.lock import hold_open
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 from indexes.metadata import MetadataStore
 from jobs.output import appearing, check_file_name
 from jobs.passage_rows import VECTOR, PassageRows

@@ -29,7 +29,8 @@ from embedder.model_location import DEFAULT_MODEL
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow
 from indexes.durable import temporary_beside
 from indexes.layout import INDEX_ENDING, Layout
-from indexes.manifest import Contract, Manifest, StructureKind, read_manifest
+from indexes.manifest import Contract, Manifest, StructureKind
+from indexes.manifest_file import read_manifest
 from indexes.structures import EXACT_LIMIT
 
 DEFAULT_CONTRACT = Contract(recall=0.95, memory=4 << 30)

@@ -20,7 +20,8 @@ from embedder.specs import TextKind
 from embedder.vectors import Rows
 from indexes.layout import Layout
 from indexes.lock import hold_open
-from indexes.manifest import Manifest, read_manifest
+from indexes.manifest import Manifest
+from indexes.manifest_file import read_manifest
 from indexes.query_plan import QueryPlan
 from indexes.searcher import Neighbour, Searcher
 from jobs.find import find_index

@@ -14,7 +14,8 @@ from indexes.deletions import DocumentNumbers, HashSet, document_keys, set_delet
 from indexes.documents import passage_documents, read_passages
 from indexes.known_texts import KnownTexts, place, unpack
 from indexes.layout import Layout
-from indexes.manifest import Manifest, SegmentRecord, write_manifest
+from indexes.manifest import Manifest, SegmentRecord
+from indexes.manifest_file import write_manifest
 from indexes.segments import SegmentWriter, read_rows
 from jobs.progress import Progress
 from jobs.stream import CutRows, EncodedWindow

@@ -11,17 +11,11 @@ from dataclasses import replace
 from pathlib import Path
 
 from embedder.errors import IndexFormatError, OutputError, RequestError
-from indexes.durable import TEMPORARY_PREFIX
+from indexes.durable import TEMPORARY_PREFIX, make_folder
 from indexes.layout import Layout
 from indexes.lock import hold_lock, try_alone
-from indexes.manifest import (
-    HISTORY_LENGTH,
-    HistoryEntry,
-    Manifest,
-    check_index_files,
-    read_manifest,
-    write_manifest,
-)
+from indexes.manifest import HISTORY_LENGTH, HistoryEntry, Manifest
+from indexes.manifest_file import check_index_files, read_manifest, write_manifest
 
 CLOCK_VARIABLE = "SOURCE_DATE_EPOCH"
 """Seconds since 1970 that stand for now, so that a build can be repeated to the byte
@@ -38,7 +32,7 @@ def writing(layout: Layout) -> Iterator[None]:
     """
     is_new = not layout.root.exists()
     try:
-        layout.root.mkdir(parents=True, exist_ok=True)
+        make_folder(layout.root)
         with hold_lock(layout.lock):
             try:
                 clean(layout)

@@ -216,7 +216,7 @@ def print_cosine(index: str, n_documents: str) -> None:
     from embedder.encoders import EncoderOptions, open_encoder
     from embedder.specs import Engine, Precision
     from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, Layout
-    from indexes.manifest import read_manifest
+    from indexes.manifest_file import read_manifest
     from indexes.segments import open_vectors
 
     layout = Layout(Path(index))

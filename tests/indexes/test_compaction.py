@@ -40,7 +40,9 @@ def contents(layout: Layout, segment: SegmentRecord) -> list[tuple[object, ...]]
     found = []
     for number, document in enumerate(documents):
         own = passages.document == number
-        spans = zip(passages.start[own], passages.end[own], passages.hashes[own].tolist())
+        spans = zip(
+            passages.start[own], passages.end[own], passages.hashes[own].tolist(), strict=True
+        )
         found.append((*document.values(), list(spans), vectors[own].tolist()))
     return found
 

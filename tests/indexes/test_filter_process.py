@@ -16,7 +16,7 @@ from filtered import allowed, make_layout, refused
 from embedder.errors import EmbedderError, IndexFormatError
 from indexes.filters import MAX_CHARACTERS
 from indexes.layout import DOCUMENTS_FILE, Layout
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 from indexes.metadata import MetadataStore
 
 TOO_MUCH = [

@@ -16,7 +16,7 @@ from synthetic import commit, unit_rows, write_segment
 
 from indexes.filters import BARE_FUNCTIONS, TIME_FUNCTIONS
 from indexes.layout import Layout
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 from indexes.metadata import MetadataStore
 
 

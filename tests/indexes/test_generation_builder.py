@@ -266,7 +266,8 @@ import sys, threading, time
 from pathlib import Path
 from indexes.generation_builder import build_generation
 from indexes.layout import Layout
-from indexes.manifest import Contract, StructureKind, read_manifest
+from indexes.manifest import Contract, StructureKind
+from indexes.manifest_file import read_manifest
 layout = Layout(Path(sys.argv[1]))
 manifest = read_manifest(layout)
 def anonymous():
@@ -311,7 +312,7 @@ sys.path.insert(0, sys.argv[2])
 from synthetic import unit_rows
 from embedder.errors import IndexFormatError
 from indexes.layout import Layout
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 from indexes.passage_search import PassageSearch
 layout = Layout(Path(sys.argv[1]))
 manifest = read_manifest(layout)

@@ -22,10 +22,8 @@ from indexes.manifest import (
     SegmentRecord,
     ShardRecord,
     SourceRecord,
-    check_index_files,
-    read_manifest,
-    write_manifest,
 )
+from indexes.manifest_file import check_index_files, read_manifest, write_manifest
 
 SEGMENT = SegmentRecord(
     id="s1",

@@ -14,10 +14,11 @@ from synthetic import best_documents, commit, unit_rows, write_segment
 
 from embedder.errors import FilterError, IndexFormatError, IndexMismatchError
 from embedder.vectors import HalfRows, Rows
+from indexes.deletions import delete_documents
 from indexes.generation_builder import build_generation
 from indexes.layout import VECTORS_FILE, Layout
 from indexes.manifest import Contract, Manifest
-from indexes.query_plan import ALWAYS_SCANNED
+from indexes.query_plan import ALWAYS_SCANNED, StepKind
 from indexes.searcher import Searcher
 
 WIDTH = 8
@@ -247,6 +248,40 @@ def test_an_inverted_file_gives_k_where_k_exist(
         shared += [document in documents for document in wanted]
         assert all(score == wanted[d] for d, score in row if d in wanted)
     assert not shared or np.mean(shared) >= 0.9
+
+
+@pytest.mark.parametrize("name", ["all", "half", "thousandth"])
+def test_an_exact_search_is_exact_over_any_structure(
+    world: World, inverted: Searcher, name: str
+) -> None:
+    """On request every allowed passage is looked at, and the plan says so."""
+    queries = unit_rows(6, seed=15, width=WIDTH)
+    answer = inverted.answer(queries, 10, where=FILTERS[name], exact=True)
+    for query, row in zip(queries, answer.neighbours, strict=True):
+        assert [(n.document.id, n.score) for n in row] == world.wanted(query, 10, name)
+    assert {step.kind for step in answer.plan.steps} == {StepKind.SCAN}
+    assert answer.plan.n_allowed == int(world.allowed(name)[world.document_of].sum())
+
+
+def test_deleted_documents_are_not_found(world: World, tmp_path: Path) -> None:
+    """A deleted document is found by no search, and the others as if it had never been there."""
+    layout = Layout(tmp_path / "an.index")
+    layout.root.mkdir()
+    layout.segments.symlink_to(world.layout.segments)
+    gone = np.arange(0, SIZES[0], 3, dtype=np.int64)
+    first = world.manifest.segments[0]
+    n_passages = np.searchsorted(world.document_of, SIZES[0])
+    document_of = world.document_of[:n_passages].astype(np.int32)
+    segments = (delete_documents(layout, first, gone, document_of), *world.manifest.segments[1:])
+    record = build_generation(layout, segments, WIDTH, CONTRACT)
+    searcher = Searcher(layout, replace(world.manifest, segments=segments, generations=(record,)))
+    live = np.ones(len(world.ids), dtype=np.bool_)
+    live[gone] = False
+    queries = unit_rows(5, seed=21, width=WIDTH)
+    for query, row in zip(queries, found(searcher, queries, 10), strict=True):
+        wanted = best_documents(world.rows, world.document_of, query, 10, live)
+        assert row == [(world.ids[document], score) for document, score in wanted]
+    searcher.close()
 
 
 def test_fields_and_spans_come_along(world: World, searcher: Searcher) -> None:

@@ -9,6 +9,7 @@ import pyarrow.parquet as pq
 import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[1] / "indexes"))
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from indexes.layout import DOCUMENTS_FILE, VECTORS_FILE, Layout
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 
 Tree = dict[str, bytes]
 Done = subprocess.CompletedProcess[str]

@@ -30,7 +30,7 @@ from corpora import (
 from models import make_model
 
 from indexes.layout import Layout
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 
 Run = Callable[..., Done]
 Build = Callable[..., dict[str, Any]]

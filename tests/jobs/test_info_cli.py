@@ -11,7 +11,7 @@ import pytest
 from corpora import Done, tree
 
 from indexes.layout import Layout
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 
 Run = Callable[..., Done]
 

@@ -14,7 +14,7 @@ import pytest
 from corpora import Done, assert_refused, state, stored, summary, tree, write_corpus
 
 from indexes.layout import Layout
-from indexes.manifest import read_manifest
+from indexes.manifest_file import read_manifest
 
 Run = Callable[..., Done]
 Command = Callable[..., Any]
@@ -307,7 +307,7 @@ def test_an_unfinished_index_is_not_compacted(
     """Compaction waits for a run that was cut off, and says so."""
     from dataclasses import replace
 
-    from indexes.manifest import write_manifest
+    from indexes.manifest_file import write_manifest
 
     build(write_corpus(tmp_path / "a.parquet", short_texts[:40], rows=20))
     manifest = read_manifest(Layout(out))
