@@ -162,6 +162,11 @@ def _check_names(names: Sequence[str], where: str) -> None:
     by_folded: dict[str, str] = {}
     for name in names:
         folded = name.casefold()
+        if not name:
+            raise ColumnError(
+                f"{where} has a column without a name.",
+                "List the columns you want with --metadata, or name it.",
+            )
         if folded in RESERVED:
             raise ColumnError(
                 f"{where} has a column {name!r}, and that name is reserved.",

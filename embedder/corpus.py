@@ -108,16 +108,6 @@ def open_corpus(sources: Sequence[str], request: ColumnRequest | None = None) ->
     return Corpus(opened, columns, _partition_types(opened))
 
 
-def _all_columns(sources: Sequence[ParquetSource]) -> pa.Schema:
-    """The columns of all files, each as the first file that has it."""
-    fields = list(sources[0].schema)
-    names = set(sources[0].schema.names)
-    for source in sources[1:]:
-        fields += [field for field in source.schema if field.name not in names]
-        names.update(source.schema.names)
-    return pa.schema(fields)
-
-
 def _open_source(file: SourceFile) -> ParquetSource:
     try:
         with _open_parquet(file) as opened:

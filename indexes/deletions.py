@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from embedder.errors import IndexFormatError
 from embedder.records import TextHashes, hash_texts
-from indexes.durable import FileRecord, record_bytes, replace_file
+from indexes.durable import NPY_ERRORS, FileRecord, record_bytes, replace_file
 from indexes.layout import Layout
 from indexes.manifest import DeletionRecord, Manifest, SegmentRecord
 
@@ -161,7 +161,7 @@ def _read(path: Path, record: FileRecord) -> npt.NDArray[np.generic]:
         if record_bytes(content) != record:
             raise _damaged(path)
         values: npt.NDArray[np.generic] = np.load(io.BytesIO(content), allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
+    except NPY_ERRORS as error:
         raise _damaged(path) from error
     return values
 

@@ -16,6 +16,7 @@ from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, Layout
 from indexes.manifest import SegmentRecord
 
 BATCH_ROWS = 4096
+BATCH_BYTES = 16 << 20
 PASSAGE_NUMBERS = ("document", "start", "end", "n_tokens")
 
 
@@ -31,7 +32,7 @@ def document_schema(layout: Layout, segment: SegmentRecord) -> pa.Schema:
 def read_documents(
     layout: Layout, segment: SegmentRecord, columns: Sequence[str] | None = None
 ) -> Iterator[pa.Table]:
-    """A segment's documents in order, in tables of at most BATCH_ROWS rows; one, if empty.
+    """A segment's documents in order, in tables of bounded size; one, if there are none.
 
     Args:
         layout: the index.
@@ -83,7 +84,10 @@ def _read(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]
     try:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             names = None if columns is None else list(columns)
-            yield from file.iter_batches(BATCH_ROWS, columns=names, use_threads=False)
+            n_rows, groups = file.metadata.num_rows, range(file.num_row_groups)
+            n_bytes = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+            n_batch = max(1, min(BATCH_ROWS, BATCH_BYTES * n_rows // max(1, n_bytes)))
+            yield from file.iter_batches(n_batch, columns=names, use_threads=False)
     except (OSError, pa.ArrowException) as error:
         raise _damaged(path, error) from error
 

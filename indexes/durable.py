@@ -10,6 +10,7 @@ import hashlib
 import io
 import os
 import shutil
+import tokenize
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,9 @@ from typing import Any
 from embedder.errors import IndexFormatError
 
 TEMPORARY_PREFIX = ".tmp-"
+
+NPY_ERRORS = (OSError, ValueError, EOFError, SyntaxError, tokenize.TokenError)
+"""What numpy.load raises on a damaged file; it parses the header as Python."""
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from embedder.errors import IndexFormatError
 from embedder.vectors import Rows
 from indexes.byte_codes import ByteCodec
-from indexes.durable import FileRecord, check_files
+from indexes.durable import NPY_ERRORS, FileRecord, check_files
 from indexes.layout import FAISS_FILE
 from indexes.manifest import StructureKind
 from indexes.structures import ID_BYTES, Structure
@@ -95,7 +95,7 @@ class FaissIndex:
             check_files(folder, _to_check(files, structure), with_digests=True)
         try:
             self._open()
-        except (RuntimeError, OSError, ValueError, EOFError) as error:
+        except (RuntimeError, *NPY_ERRORS) as error:
             raise _damaged(folder, str(error).strip().split("\n")[-1]) from error
         self._parameters: dict[int, Any] = {}
 
@@ -211,7 +211,7 @@ class FaissIndex:
         path = self._folder / CELLS_FILE
         try:
             cells: npt.NDArray[np.generic] = np.load(path, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError, EOFError) as error:
+        except NPY_ERRORS as error:
             raise _damaged(self._folder, str(error)) from error
         if cells.shape != (self._n_vectors,) or not np.issubdtype(cells.dtype, np.unsignedinteger):
             raise _damaged(self._folder, f"{CELLS_FILE} holds {cells.dtype} {cells.shape}")

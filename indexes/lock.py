@@ -47,17 +47,13 @@ def hold_lock(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def hold_open(path: Path) -> Iterator[None]:
     """Keep writers from deleting what the body reads; they may add and commit meanwhile."""
-    try:
-        handle = os.open(path, os.O_RDONLY)
-    except OSError:  # copied without it, say; then nothing is held
-        yield
-        return
-    try:
-        with contextlib.suppress(OSError):  # a file system without locks
+    with contextlib.ExitStack() as held:
+        # Copied without the file, or on a file system without locks: then nothing is held.
+        with contextlib.suppress(OSError):
+            handle = os.open(path, os.O_RDONLY)
+            held.callback(os.close, handle)
             fcntl.flock(handle, fcntl.LOCK_SH)
         yield
-    finally:
-        os.close(handle)
 
 
 @contextlib.contextmanager

@@ -9,6 +9,7 @@ from typing import Any
 import duckdb
 import numpy as np
 import numpy.typing as npt
+import pyarrow as pa
 
 from embedder.errors import FilterError, IndexFormatError
 from indexes.database import identifier, literal_path, open_locked, quote
@@ -17,6 +18,9 @@ from indexes.documents import document_schema
 from indexes.filter_process import FilterProcess
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, Layout
 from indexes.manifest import Manifest, SegmentRecord
+
+READ_ERRORS = (duckdb.Error, UnicodeDecodeError)
+"""What DuckDB raises on damaged files."""
 
 FILTER_SECONDS = 30.0
 """How long a filter may take."""
@@ -154,7 +158,7 @@ class MetadataStore:
             f"WHERE __row IN ({every}) AND ({per_segment})"
         )
         # Through Arrow: DuckDB's own conversion of times with a zone needs one more package.
-        for found in self._arrow(sql).to_pylist():
+        for found in _in_microseconds(self._arrow(sql)).to_pylist():
             index, row, document_id, text, *values = found.values()
             metadata = dict(zip(chosen, values, strict=True))
             result[used[index], row] = DocumentRow(document_id, text, metadata)
@@ -239,24 +243,35 @@ class MetadataStore:
         """The result of a query over the documents, as a pyarrow table."""
         try:
             return self._connection.sql(sql).to_arrow_table()
-        except duckdb.Error as error:
+        except READ_ERRORS as error:
             raise _damaged("the documents", error) from error
 
     def _rows(self, sql: str, what: str) -> list[tuple[Any, ...]]:
         try:
             return self._connection.execute(sql).fetchall()
-        except duckdb.Error as error:
+        except READ_ERRORS as error:
             raise _damaged(what, error) from error
 
     def _columns_of(self, sql: str, what: str) -> dict[str, Any]:
         try:
             found: dict[str, Any] = self._connection.execute(sql).fetchnumpy()
-        except duckdb.Error as error:
+        except READ_ERRORS as error:
             raise _damaged(what, error) from error
         return found
 
 
-def _damaged(what: str, error: duckdb.Error) -> IndexFormatError:
+def _in_microseconds(table: Any) -> Any:
+    """A table whose times are no finer than Python's own."""
+    schema = table.schema
+    for number, field in enumerate(schema):
+        if pa.types.is_timestamp(field.type) and field.type.unit == "ns":
+            kind = pa.timestamp("us", field.type.tz)
+            values = table.column(number).cast(kind, safe=False)
+            table = table.set_column(number, field.name, values)
+    return table
+
+
+def _damaged(what: str, error: Exception) -> IndexFormatError:
     cause = str(error).strip().split("\n")[0]
     return IndexFormatError(f"{what} cannot be read: {cause}", "Build the index again.")
 

@@ -197,6 +197,8 @@ class Searcher:
         for (segment, _), span in spans.items():
             rows.setdefault(segment, set()).add(span.document)
         documents = self.metadata.documents({s: sorted(r) for s, r in rows.items()}, fields)
+        if spans.keys() != set(places.values()) or len(documents) < sum(map(len, rows.values())):
+            raise IndexFormatError("Stored documents or passages are damaged.", REPAIR)
         self._check_vectors(positions, [spans[place].checksum for place in places.values()])
         for (segment, _), span in spans.items():
             _check_text(span, documents[segment, span.document])
@@ -221,7 +223,8 @@ class Searcher:
 def _check_text(span: PassageSpan, document: DocumentRow) -> None:
     """Raise IndexFormatError unless a passage's text is the one that was encoded."""
     [found] = hash_texts([document.text[span.start : span.end]])
-    if found.tolist() != [span.hash_low, span.hash_high]:
+    is_inside = 0 <= span.start <= span.end <= len(document.text)
+    if not is_inside or found.tolist() != [span.hash_low, span.hash_high]:
         raise IndexFormatError(
             f"The text of document {document.id!r} is damaged: its digest is wrong.", REPAIR
         )

@@ -19,11 +19,12 @@ from embedder.errors import IndexFormatError
 from embedder.records import PassageTable
 from embedder.specs import ChunkSpec, EncoderSpec, digest_of
 from embedder.vectors import HalfRows
-from indexes.durable import create_file, publish_folder, temporary_beside
+from indexes.durable import NPY_ERRORS, create_file, publish_folder, temporary_beside
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
 from indexes.manifest import SegmentRecord, ShardRecord
 
 COMPRESSION = "zstd"
+REPAIR = "Run embedder index again to restore it."
 NPY_HEADER_BYTES = 128
 """Room for the header of a .npy file of any number of rows, so it can be written at the end."""
 
@@ -217,13 +218,13 @@ def open_vectors(layout: Layout, segment: SegmentRecord, width: int) -> HalfRows
         if segment.n_passages == 0:
             return np.empty((0, width), dtype=np.float16)
         rows: HalfRows = np.load(path, mmap_mode="r", allow_pickle=False)
-    except (OSError, ValueError, EOFError) as error:
-        raise IndexFormatError(f"{path} is damaged: {error}.", "Build the index again.") from error
+    except NPY_ERRORS as error:
+        raise IndexFormatError(f"{path} is damaged: {error}.", REPAIR) from error
     if rows.shape != (segment.n_passages, width) or rows.dtype != np.float16:
         raise IndexFormatError(
             f"{path} holds {rows.dtype} {rows.shape}, and float16 "
             f"{(segment.n_passages, width)} was written.",
-            "Build the index again.",
+            REPAIR,
         )
     return rows
 
@@ -239,7 +240,7 @@ def iterate_vectors(
             n_rows = min(block_rows, segment.n_passages - start)
             values = np.fromfile(file, dtype="<f2", count=n_rows * width)
             if len(values) != n_rows * width:
-                raise IndexFormatError(f"{path} is cut short.", "Build the index again.")
+                raise IndexFormatError(f"{path} is cut short.", REPAIR)
             yield values.reshape(n_rows, width)
 
 

@@ -17,8 +17,10 @@ import pyarrow.parquet as pq
 
 from embedder.errors import OutputError, RequestError
 from embedder.vectors import HalfRows
+from indexes.durable import check_files
 from indexes.layout import Layout
 from indexes.lock import hold_open
+from indexes.manifest import Manifest
 from indexes.manifest_file import read_manifest
 from indexes.metadata import MetadataStore
 from jobs.output import appearing, check_file_name
@@ -99,10 +101,10 @@ def export_index(
         FilterError: the expression or a field is wrong.
         OutputError: the files cannot be written.
     """
-    started = time.monotonic()
+    started, progress = time.monotonic(), progress or Progress()
     finals = _finals(layout, options)
-    with _rows(layout, options) as rows, appearing(*finals) as files:
-        n_documents, n_passages = _write(rows, files, progress or Progress())
+    with _rows(layout, options, progress) as rows, appearing(*finals) as files:
+        n_documents, n_passages = _write(rows, files, progress)
     return ExportSummary(
         files=finals,
         n_documents=n_documents,
@@ -127,14 +129,15 @@ def _finals(layout: Layout, options: ExportOptions) -> tuple[Path, ...]:
 
 
 @contextlib.contextmanager
-def _rows(layout: Layout, options: ExportOptions) -> Iterator[PassageRows]:
-    """The rows to write, of an index that is held open."""
+def _rows(layout: Layout, options: ExportOptions, progress: Progress) -> Iterator[PassageRows]:
+    """The rows to write, of an index that is held open and whose segments are whole."""
     with hold_open(layout.readers):
         manifest = read_manifest(layout).finished()
         if not manifest.segments:
             raise RequestError(
                 f"{layout.root} holds no documents yet.", "Run embedder index again first."
             )
+        _check_segments(layout, manifest, progress)
         with contextlib.closing(MetadataStore(layout, manifest)) as store:
             yield PassageRows(
                 layout,
@@ -144,6 +147,14 @@ def _rows(layout: Layout, options: ExportOptions) -> Iterator[PassageRows]:
                 fields=options.fields,
                 with_text=options.with_text,
             )
+
+
+def _check_segments(layout: Layout, manifest: Manifest, progress: Progress) -> None:
+    """Raise IndexFormatError if a file is damaged, before a filter reads it."""
+    progress.start_stage("comparing digests", sum(s.n_documents for s in manifest.segments))
+    for segment in manifest.segments:
+        check_files(layout.segment(segment.id), segment.files, with_digests=True)
+        progress.count_documents(segment.n_documents)
 
 
 def _write(

@@ -12,7 +12,6 @@ from embedder.vectors import HalfRows
 from indexes.contents import Block, iterate_contents
 from indexes.deletions import live_documents
 from indexes.documents import document_schema
-from indexes.durable import check_files
 from indexes.layout import Layout
 from indexes.manifest import Manifest, SegmentRecord
 from indexes.metadata import MetadataStore
@@ -40,7 +39,7 @@ class PassageRows:
 
     Args:
         layout: the index.
-        manifest: the state to read, with at least one segment.
+        manifest: the state to read, with at least one segment; its files are whole.
         store: its metadata.
         where: SQL expression over the metadata that documents must satisfy.
         fields: metadata columns; None for all.
@@ -87,8 +86,6 @@ class PassageRows:
             chosen = self._chosen[first : first + segment.n_documents]
             first += segment.n_documents
             if chosen.any():
-                folder = self._layout.segment(segment.id)
-                check_files(folder, segment.files, with_digests=True)
                 yield from self._blocks_of(number, segment, chosen)
             progress.count_documents(segment.n_documents)
 

@@ -17,6 +17,7 @@ from jobs.cli.export import export_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
 from jobs.cli.search import search_command
+from jobs.cli.verify import verify_command
 
 INTERRUPTED = 130
 
@@ -50,6 +51,7 @@ cli.add_command(info_command)
 cli.add_command(delete_command)
 cli.add_command(compact_command)
 cli.add_command(export_command)
+cli.add_command(verify_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -552,6 +552,7 @@ def test_sensible_columns_are_found(
         ({"a": ["x"], "n": [0.5]}, {"id": "n"}, r"'n'.*double"),
         ({"a": ["x"], "n": [1]}, {"metadata": ("m",)}, r"no column 'm'; it has: a, n\."),
         ({"a": ["x"], "N": [1], "n": [1]}, {}, r"'N' and 'n'"),
+        ({"a": ["x"], "": [1]}, {}, r"without a name"),
         ({"a": ["x"], "__row": [1]}, {}, r"'__row'.*reserved"),
         ({"a": ["x"], "file_index": [1]}, {}, r"'file_index'.*reserved"),
     ],

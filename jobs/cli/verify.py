@@ -1,0 +1,99 @@
+"""`embedder verify`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from embedder.errors import EmbedderError
+    from indexes.recall import MeasuredRecall
+    from jobs.verify import Report
+
+
+@click.command("verify")
+@click.argument("folder", required=False, metavar="[INDEX]")
+@click.option("--index", envvar=["EMBEDDER_VERIFY_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@click.option(
+    "--recall", is_flag=True, help="Measure recall@10 anew too, and compare it with the contract."
+)
+@click.option("--format", type=click.Choice(["text", "json"]), default="text")
+@click.option("-q", "--quiet", is_flag=True, help="No progress, and nothing about a whole index.")
+def verify_command(
+    folder: str | None, index: str | None, recall: bool, format: str, quiet: bool
+) -> None:
+    """Read an index from end to end and say all that is wrong with it.
+
+    Files are compared with their digests, and what they hold with each other: texts, passages,
+    vectors, deletions, ids and FAISS structures. Exit code 0: whole; 1: damaged, or the recall
+    measured is below the contract.
+    """
+    from indexes.layout import Layout
+    from jobs.find import find_index
+    from jobs.progress import show_progress
+    from jobs.verify import verify_index
+
+    layout = Layout(find_index(folder or index))
+    with show_progress(quiet=quiet) as progress:
+        report = verify_index(layout, progress, with_recall=recall)
+    error = _error(report)
+    if format == "json":
+        click.echo(json.dumps(report.to_json(), indent=1, ensure_ascii=False))
+    elif error is not None or not quiet:
+        for line in _lines(report):
+            click.echo(line)
+    if error is not None:
+        raise error
+
+
+def _lines(report: Report) -> Iterator[str]:
+    from jobs.cli.words import bytes_text, plural
+
+    for problem in report.problems:
+        yield problem.message
+    for leftover in report.leftovers:
+        kind = "no part of the index"
+        if leftover.is_removed:
+            kind = "left over, or being written now; embedder index removes what is left over"
+        yield f"{leftover.file}: {kind}"
+    if not report.is_finished:
+        yield f"{report.index}: a run has not finished; run embedder index again"
+    yield (
+        f"{report.index}: {'whole' if report.is_whole else 'damaged'}, "
+        f"{plural(report.n_files, 'file')} of {bytes_text(report.n_bytes)} read in "
+        f"{report.seconds:.1f} s: {plural(report.n_documents, 'document')}, "
+        f"{plural(report.n_passages, 'passage')}, {plural(report.n_segments, 'segment')}, "
+        f"{plural(report.n_vectors, 'vector')} in FAISS"
+    )
+    if report.recall is not None:
+        yield f"  {_recall_line(report.recall)}"
+
+
+def _recall_line(found: MeasuredRecall) -> str:
+    return (
+        f"recall@10 {found.recall:.3f} ± {found.error:.3f} on {found.n_queries:,} passages; "
+        f"recorded {found.recorded:.3f}, contract {found.contract:g}; "
+        f"{found.latency_ms:.2f} ms a search (median)"
+    )
+
+
+def _error(report: Report) -> EmbedderError | None:
+    """What makes the command fail."""
+    from embedder.errors import EmbedderError, IndexFormatError
+    from jobs.cli.words import plural
+
+    if report.problems:
+        repairs = dict.fromkeys(problem.repair for problem in report.problems)
+        found = plural(len(report.problems), "problem")
+        return IndexFormatError(f"{report.index} is damaged: {found}.", " ".join(repairs))
+    recall = report.recall
+    if recall is not None and not recall.is_kept:
+        return EmbedderError(
+            f"{report.index} does not keep its contract: recall@10 is {recall.recall:.3f}, and "
+            f"{recall.contract:g} was asked for.",
+            "Remove its folder ann and run embedder index again.",
+        )
+    return None
