@@ -30,7 +30,7 @@ demo: $(RUNTIME)
 	$(BIN)/embedder search --index $(DEMO_INDEX) -k 3 --where "title LIKE 'A%'" "philosopher"
 
 test: lint types
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile
 
 install: $(DEV)
 
