@@ -192,6 +192,7 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
         index,
         f"  added {plural(summary.n_added, 'document')}"
         + (f", removed {summary.n_removed:,}" if summary.n_removed else "")
+        + (f", wrote {summary.n_written:,}" if summary.n_written != summary.n_added else "")
         + f" in {summary.seconds:.1f} s ({summary.n_written / seconds:,.0f} documents/s, "
         f"{summary.n_tokens / seconds:,.0f} tokens/s, {summary.padding_share:.0%} padding)",
         f"  encoder: {summary.engine}",

@@ -464,7 +464,7 @@ def test_a_row_group_has_the_same_digest_in_another_file(tmp_path: Path) -> None
         {"year": pa.array([1, 2, 3], pa.uint64())},
         {"other": [0, 0, 0]},
     ],
-    ids=str,
+    ids=lambda changes: str({k: getattr(v, "type", v) for k, v in changes.items()}),
 )
 def test_any_change_to_what_is_read_changes_the_digest(
     tmp_path: Path, changes: dict[str, Any]
