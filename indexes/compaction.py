@@ -12,7 +12,7 @@ import pyarrow as pa
 from embedder.records import PassageTable
 from embedder.specs import digest_of
 from embedder.vectors import HalfRows
-from indexes.deletions import read_deleted
+from indexes.deletions import DocumentNumbers, HashSet, read_deleted, read_keys
 from indexes.documents import document_schema, read_documents, read_passages
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord, ShardRecord
@@ -48,8 +48,17 @@ def _is_small(run: Sequence[SegmentRecord]) -> bool:
     return sum(segment.n_live_passages for segment in run) < SMALL_PASSAGES
 
 
-def merge_segments(layout: Layout, run: Sequence[SegmentRecord], width: int) -> SegmentRecord:
-    """Write one segment with the live documents of some; the manifest commits it later."""
+def merge_segments(
+    layout: Layout, run: Sequence[SegmentRecord], width: int, excluded: HashSet
+) -> SegmentRecord:
+    """Write one segment with the live documents of some; the manifest commits it later.
+
+    Args:
+        layout: the index.
+        run: the segments.
+        width: components of a vector.
+        excluded: documents that were deleted on request; the other deleted ones were replaced.
+    """
     if len(run) == 1 and run[0].deletion is None:
         return run[0]
     key = [[s.id, s.deletion.file.sha256 if s.deletion else None] for s in run]
@@ -58,8 +67,10 @@ def merge_segments(layout: Layout, run: Sequence[SegmentRecord], width: int) -> 
     try:
         for segment in run:
             live = np.ones(segment.n_documents, dtype=np.bool_)
-            live[read_deleted(layout, segment)] = False
-            shards += _moved(segment.shards, live, writer.n_documents)
+            deleted = read_deleted(layout, segment)
+            live[deleted] = False
+            replaced = deleted[~excluded.holds(read_keys(layout, segment, deleted))]
+            shards += _moved(segment.shards, live, replaced, writer.n_documents)
             _copy(layout, segment, live, writer, width)
         return writer.publish(shards)
     except BaseException:
@@ -67,16 +78,21 @@ def merge_segments(layout: Layout, run: Sequence[SegmentRecord], width: int) -> 
         raise
 
 
-def _moved(shards: Sequence[ShardRecord], live: Flags, first: int) -> Iterator[ShardRecord]:
+def _moved(
+    shards: Sequence[ShardRecord], live: Flags, replaced: DocumentNumbers, first: int
+) -> Iterator[ShardRecord]:
     """The shards of a segment as they lie once the dead documents are gone."""
     before = np.concatenate([[0], np.cumsum(live)])
     for shard in shards:
-        start, end = before[[shard.first_document, shard.first_document + shard.n_documents]]
+        old = [shard.first_document, shard.first_document + shard.n_documents]
+        start, end = before[old].tolist()
+        n_replaced = int(np.diff(np.searchsorted(replaced, old))[0])
         yield ShardRecord(
             id=shard.id,
-            first_document=first + int(start),
-            n_documents=int(end - start),
-            n_dropped=shard.n_dropped + shard.n_documents - int(end - start),
+            first_document=first + start,
+            n_documents=end - start,
+            n_dropped=shard.n_dropped + shard.n_documents - (end - start) - n_replaced,
+            n_replaced=shard.n_replaced + n_replaced,
         )
 
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from embedder.errors import IndexFormatError
 from embedder.records import TextHashes, hash_texts
+from indexes.documents import read_documents
 from indexes.durable import NPY_ERRORS, FileRecord, record_bytes, replace_file
 from indexes.layout import Layout
 from indexes.manifest import DeletionRecord, Manifest, SegmentRecord
@@ -92,6 +93,23 @@ def set_deleted(
 def document_keys(ids: Sequence[str], texts: Sequence[str]) -> TextHashes:
     """Digests by which deleted documents are known again, of id and text, shape (n, 2)."""
     return hash_texts([f"{i}\0{text}" for i, text in zip(ids, texts, strict=True)])
+
+
+def read_keys(layout: Layout, segment: SegmentRecord, numbers: DocumentNumbers) -> TextHashes:
+    """`document_keys` of some documents of a segment, shape (len(numbers), 2).
+
+    Args:
+        layout: the index.
+        segment: the segment.
+        numbers: ascending numbers of documents in it.
+    """
+    keys, first = [np.empty((0, 2), dtype=np.uint64)], 0
+    for table in read_documents(layout, segment, ["__id", "__text"]) if len(numbers) else ():
+        low, high = np.searchsorted(numbers, [first, first + table.num_rows])
+        rows = table.take(numbers[low:high] - first)
+        keys.append(document_keys(rows["__id"].to_pylist(), rows["__text"].to_pylist()))
+        first += table.num_rows
+    return np.concatenate(keys)
 
 
 class HashSet:

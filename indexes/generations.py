@@ -38,7 +38,8 @@ def plan_generations(
     main = max(existing, key=lambda record: record.n_vectors, default=None)
     if main is None or n_passages <= exact_limit:
         return [list(segments)]
-    fresh = [segment for segment in segments if segment.id not in main.segments]
+    covered = set(main.segments)
+    fresh = [segment for segment in segments if segment.id not in covered]
     n_fresh = sum(segment.n_passages for segment in fresh)
     n_gone = main.n_vectors - (n_passages - n_fresh)
     if n_fresh + n_gone > STALE_SHARE * main.n_vectors:

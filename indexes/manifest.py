@@ -21,13 +21,15 @@ class ShardRecord:
         id: digest of (shard content identity, chunking, encoder fingerprint).
         first_document: number in the segment of the shard's first document.
         n_documents: its documents in the segment, those deleted since included.
-        n_dropped: documents of the shard that compaction has left out.
+        n_dropped: documents of the shard that compaction has left out, deleted on request.
+        n_replaced: documents of it that compaction has left out because others replaced them.
     """
 
     id: str
     first_document: int
     n_documents: int
     n_dropped: int = 0
+    n_replaced: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -30,7 +30,7 @@ from indexes.metadata import MetadataStore
 from jobs.changes import compare, count_changes, shard_ids
 from jobs.plan import BuildOptions, Plan, plan_build, read_before
 from jobs.progress import Progress
-from jobs.settle import settle, undelete
+from jobs.settle import exclude, restore, settle, without_shards
 from jobs.sink import SegmentSink, known_texts
 from jobs.stream import cut_rows, encode_windows, gather_windows
 from jobs.summary import BuildSummary
@@ -76,6 +76,7 @@ class _Build:
         self._layout = plan.layout
         self._width = plan.encoder.encoder.spec.width
         self._sink: SegmentSink | None = None
+        self._whole_ids: set[str] = set()
         self._is_changed = False
         self._n_added = self._n_removed = self._n_written = 0
 
@@ -99,10 +100,9 @@ class _Build:
         plan, columns = self._plan, self._plan.corpus.columns
         before = read_before(self._layout)
         if before is not None:
-            if (
-                plan.before is None
-                or before.encoder.fingerprint != plan.encoder.encoder.spec.fingerprint
-            ):
+            made_with = (before.encoder.fingerprint, before.chunking, before.text, before.id)
+            now = (plan.encoder.encoder.spec.fingerprint, plan.chunking, columns.text, columns.id)
+            if plan.before is None or made_with != now or before.metadata != columns.metadata:
                 raise IndexMismatchError(
                     f"{self._layout.root} was changed by another process.",
                     "Run the same command again.",
@@ -130,23 +130,46 @@ class _Build:
         return record_file(self._layout.calibration)
 
     def _whole_segments(self, manifest: Manifest, ids: Sequence[str]) -> list[SegmentRecord]:
-        """The committed segments whose files are as they were written.
+        """The committed segments whose files are as they were written, as the run starts.
 
         Raises:
             IndexFormatError: one is damaged, and the sources do not hold what is lost with it.
         """
         whole, wanted = [], set(ids)
-        for segment in manifest.segments:
+        for number, segment in enumerate(manifest.segments):
+            is_settled = number < manifest.n_settled or not manifest.n_settled
             damage = self._damage(replace(manifest, **{**NOTHING, "segments": (segment,)}))
-            if damage is None:
-                undeletes = self._options.undelete
-                whole.append(undelete(self._layout, segment, wanted) if undeletes else segment)
-            elif self._options.add and any(s.id not in wanted for s in segment.shards):
+            if damage is None and (is_settled or any(s.id in wanted for s in segment.shards)):
+                whole.append(segment)
+            elif damage and self._options.add and any(s.id not in wanted for s in segment.shards):
                 raise IndexFormatError(
                     f"{damage.message} The sources named do not hold all of its documents.",
                     "Name their sources too, or leave --add out to let them go.",
                 )
-        return whole
+        self._whole_ids = {segment.id for segment in whole}
+        return self._restored(whole, manifest, wanted)
+
+    def _restored(
+        self, whole: Sequence[SegmentRecord], manifest: Manifest, wanted: set[str]
+    ) -> list[SegmentRecord]:
+        """Segments with each shard once, and the documents of the sources that are not deleted.
+
+        A run that was cut off may have read a shard again that an earlier segment holds.
+        """
+        excluded, layout = self._excluded(manifest), self._layout
+        settled = {segment.id for segment in manifest.segments[: manifest.n_settled]}
+        found: list[SegmentRecord] = []
+        seen: set[str] = set()
+        for segment in reversed(whole):
+            again = {shard.id for shard in segment.shards} & seen
+            if again:
+                segment = without_shards(layout, segment, again)
+            segment = restore(layout, segment, wanted, excluded)
+            if segment.id not in settled:
+                segment = exclude(layout, segment, excluded)
+            seen |= {shard.id for shard in segment.shards}
+            found.append(segment)
+        return found[::-1]
 
     def _damage(self, part: Manifest) -> EmbedderError | None:
         """What is wrong with the files that a part of the manifest names."""
@@ -192,7 +215,8 @@ class _Build:
         encoded = run_ahead(windows, QUEUE_WINDOWS, stop)
         names = [ids[i] for i in missing]
         excluded = self._excluded(manifest)
-        self._sink = SegmentSink(self._layout, manifest, whole, names, excluded, self._progress)
+        committed = replace(manifest, engine=plan.encoder.encoder.description)
+        self._sink = SegmentSink(self._layout, committed, whole, names, excluded, self._progress)
         try:
             return self._sink.write(encoded)
         finally:
@@ -206,7 +230,8 @@ class _Build:
     def _finish(self, manifest: Manifest, segments: tuple[SegmentRecord, ...]) -> Manifest:
         """Build the FAISS structures that are not there, and commit the final state."""
         pa.default_memory_pool().release_unused()  # what reading and writing held is over
-        if not any(segment.n_live_documents for segment in segments):
+        shards = [shard for segment in segments for shard in segment.shards]
+        if not any(s.n_documents + s.n_dropped + s.n_replaced for s in shards):
             raise SourceError("The sources hold no text any more.", "The index is kept as it was.")
         final = replace(
             manifest,
@@ -218,12 +243,15 @@ class _Build:
             excluded=None if self._options.undelete else manifest.excluded,
             engine=self._engine(manifest),
         )
-        store = MetadataStore(self._layout, final)
-        final = replace(final, n_duplicate_ids=store.count_duplicate_ids())
-        store.close()
+        if segments != manifest.segments:
+            store = MetadataStore(self._layout, final)
+            final = replace(final, n_duplicate_ids=store.count_duplicate_ids())
+            store.close()
         if final == read_manifest(self._layout):
             return final
-        self._n_added, self._n_removed = count_changes(self._layout, manifest, final)
+        self._n_added, self._n_removed = count_changes(
+            self._layout, manifest, final, self._whole_ids
+        )
         self._is_changed = True
         return commit(
             self._layout, final, "index", n_added=self._n_added, n_removed=self._n_removed
@@ -231,8 +259,7 @@ class _Build:
 
     def _engine(self, manifest: Manifest) -> str:
         """What computed the vectors last."""
-        has_encoded = self._sink is not None and self._sink.n_encoded > 0
-        return self._plan.encoder.encoder.description if has_encoded else manifest.engine
+        return self._plan.encoder.encoder.description if self._sink else manifest.engine
 
     def _generations(
         self, manifest: Manifest, segments: Sequence[SegmentRecord]

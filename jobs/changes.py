@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -49,11 +49,18 @@ class Changes:
         if self.missing:
             files = [f"{name} ({n:,} rows)" for name, n in self.new_files.items()]
             more = f" and {len(files) - 3} more files" if len(files) > 3 else ""
-            rest = f"; {self.n_unchanged:,} row groups are unchanged" if self.n_unchanged else ""
+            rest = f"; {self.n_unchanged:,} row groups are as they were" if self.n_unchanged else ""
             lines.append(f"to add: {', '.join(files[:3])}{more}{rest}")
-        if self.n_gone:
-            verb = "stay (--add)" if self.keeps_gone else "will be removed"
-            lines.append(f"not in the sources any more: {self.n_gone:,} documents, which {verb}")
+        if self.n_gone and self.keeps_gone:
+            lines.append(
+                f"not in these sources: {self.n_gone:,} documents, which stay unless one with "
+                "their id comes (--add)"
+            )
+        elif self.n_gone:
+            lines.append(
+                f"to compare or remove: {self.n_gone:,} documents of row groups that have "
+                "changed or are gone; what is the same in both is kept"
+            )
         return lines
 
 
@@ -102,15 +109,24 @@ def compare(
     )
 
 
-def count_changes(layout: Layout, before: Manifest, after: Manifest) -> tuple[int, int]:
+def count_changes(
+    layout: Layout, before: Manifest, after: Manifest, readable: Collection[str]
+) -> tuple[int, int]:
     """Documents that only the state after, and only the one before has: added and removed.
 
     A document that changed counts for both. Before means: when the last run finished. Only
     segments that are not the same in both are read, and none if there is only one side.
+
+    Args:
+        layout: the index.
+        before: the state when this run started.
+        after: the state that it leaves.
+        readable: ids of the segments before that are not damaged; the others do not count.
     """
-    settled = before.segments[: before.n_settled]
-    old = [segment for segment in settled if segment not in after.segments]
-    new = [segment for segment in after.segments if segment not in settled]
+    settled = {s.id: s for s in before.segments[: before.n_settled] if s.id in readable}
+    final = {segment.id: segment for segment in after.segments}
+    old = [segment for name, segment in settled.items() if final.get(name) != segment]
+    new = [segment for name, segment in final.items() if settled.get(name) != segment]
     n_old = sum(segment.n_live_documents for segment in old)
     n_new = sum(segment.n_live_documents for segment in new)
     if not n_old or not n_new:

@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from indexes.compaction import merge_segments, plan_compaction
+from indexes.deletions import read_excluded
 from indexes.generation_builder import build_generation
 from indexes.generations import plan_generations
 from indexes.layout import Layout
@@ -80,8 +81,9 @@ def compact_index(
 def _compacted(layout: Layout, manifest: Manifest, progress: Progress) -> Manifest:
     progress.start_stage("merging segments", manifest.n_documents)
     segments: list[SegmentRecord] = []
+    excluded = read_excluded(layout, manifest)
     for run in plan_compaction(layout, manifest.segments):
-        segments.append(merge_segments(layout, run, manifest.encoder.width))
+        segments.append(merge_segments(layout, run, manifest.encoder.width, excluded))
         progress.count_documents(segments[-1].n_documents)
     return replace(manifest, segments=tuple(segments), n_settled=len(segments))
 

@@ -16,9 +16,9 @@ from embedder.errors import RequestError
 from embedder.records import TextHashes, is_utf8
 from indexes.deletions import (
     delete_documents,
-    document_keys,
     live_documents,
     read_excluded,
+    read_keys,
     write_excluded,
 )
 from indexes.documents import passage_documents, read_documents
@@ -124,23 +124,11 @@ def _without(
         numbers = np.flatnonzero(chosen[first : first + segment.n_documents])
         first += segment.n_documents
         if len(numbers):
-            keys += _keys(layout, segment, numbers)
+            keys.append(read_keys(layout, segment, numbers))
             documents = passage_documents(layout, segment)
             segment = delete_documents(layout, segment, numbers, documents)
         kept.append(segment)
     return tuple(kept), keys
-
-
-def _keys(
-    layout: Layout, segment: SegmentRecord, numbers: npt.NDArray[np.int64]
-) -> list[TextHashes]:
-    keys, first = [], 0
-    for table in read_documents(layout, segment, ["__id", "__text"]):
-        low, high = np.searchsorted(numbers, [first, first + table.num_rows])
-        rows = table.take(numbers[low:high] - first)
-        keys.append(document_keys(rows["__id"].to_pylist(), rows["__text"].to_pylist()))
-        first += table.num_rows
-    return keys
 
 
 def _live(layout: Layout, manifest: Manifest) -> Flags:

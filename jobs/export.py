@@ -121,6 +121,11 @@ def _finals(layout: Layout, options: ExportOptions) -> tuple[Path, ...]:
     if final.resolve().is_relative_to(layout.root.resolve()):
         raise OutputError(f"{final} lies in the index.", "Name a file elsewhere with --out.")
     is_array = final.suffix.lower() == ".npy"
+    if options.format is None and final.suffix.lower() not in ("", ".npy", ".parquet", ".pq"):
+        raise RequestError(
+            f"{final} has the ending {final.suffix}, and vectors go to .parquet or .npy.",
+            "Choose one with --format, or another ending.",
+        )
     form = options.format or (ExportFormat.NPY if is_array else ExportFormat.PARQUET)
     if form is ExportFormat.PARQUET:
         return (final,)

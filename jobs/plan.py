@@ -53,7 +53,8 @@ class BuildOptions:
         limit: index only so many rows.
         add: keep documents that the sources do not hold any more; a document with the id of a
             new one gives way to it.
-        undelete: bring back what was deleted on request and is in the sources.
+        undelete: bring back what was deleted on request and is in the sources; forgets all
+            deletions, so it does not go with `add`.
         recall: least recall@10 of the FAISS structure; default .95.
         memory: most bytes for building it and searching it; default 4 GiB.
         structure: the kind of FAISS structure; default the best that the contract allows.
@@ -106,6 +107,11 @@ def plan_build(options: BuildOptions) -> Plan:
     layout = Layout(Path(options.out) if options.out else default_out(options.sources))
     before = read_before(layout)
     contract = _contract(options, before)
+    if options.add and options.undelete:
+        raise RequestError(
+            "--undelete brings back what all sources hold, and --add names only some of them.",
+            "Give --undelete with all sources and without --add.",
+        )
     if options.limit is not None and options.limit < 1:
         raise RequestError(f"--limit {options.limit} leaves nothing to index.", "Give at least 1.")
     shards = corpus.shards(options.limit)

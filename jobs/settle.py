@@ -9,7 +9,13 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.records import TextHashes, hash_texts
-from indexes.deletions import HashSet, delete_documents, read_deleted, set_deleted
+from indexes.deletions import (
+    HashSet,
+    delete_documents,
+    read_deleted,
+    read_keys,
+    set_deleted,
+)
 from indexes.documents import passage_documents, read_documents
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord, ShardRecord
@@ -48,8 +54,13 @@ def settle(
 
 def _without_gone(layout: Layout, segment: SegmentRecord, wanted: Collection[str]) -> SegmentRecord:
     """A segment without the shards that are not wanted; without any, nothing is left to do."""
-    kept = tuple(shard for shard in segment.shards if shard.id in wanted)
-    gone = [shard for shard in segment.shards if shard.id not in wanted]
+    return without_shards(layout, segment, {s.id for s in segment.shards} - set(wanted))
+
+
+def without_shards(layout: Layout, segment: SegmentRecord, ids: Collection[str]) -> SegmentRecord:
+    """A segment without some shards; their documents are deleted in it."""
+    kept = tuple(shard for shard in segment.shards if shard.id not in ids)
+    gone = [shard for shard in segment.shards if shard.id in ids]
     without = replace(segment, shards=kept)
     if not gone or not kept:
         return without
@@ -81,7 +92,8 @@ def _current_ids(
         if len(stale[segment.id]) < len(segment.shards):
             hashes = _id_hashes(layout, segment)
             old = [_range(shard) for shard in stale[segment.id]]
-            parts.append(np.delete(hashes, np.concatenate([NONE, *old]), axis=0))
+            gone = np.union1d(read_deleted(layout, segment), np.concatenate([NONE, *old]))
+            parts.append(np.delete(hashes, gone, axis=0))
     return HashSet(np.concatenate(parts))
 
 
@@ -107,18 +119,45 @@ def _range(shard: ShardRecord) -> Numbers:
     return np.arange(first, first + shard.n_documents, dtype=np.int64)
 
 
-def undelete(layout: Layout, segment: SegmentRecord, ids: Collection[str]) -> SegmentRecord:
-    """A segment with everything back that the sources hold.
+def restore(
+    layout: Layout, segment: SegmentRecord, ids: Collection[str], excluded: HashSet
+) -> SegmentRecord:
+    """A segment in which of the documents that the sources hold only the excluded are deleted.
 
-    What compaction has left out is not there any more: such a shard is given up, so that the
-    run reads it again.
+    Others were replaced by documents with their ids, and come back now that their own source is
+    named. What compaction has left out is not there any more: a shard that lacks more than the
+    excluded is given up, so that the run reads it again.
+
+    Args:
+        layout: the index.
+        segment: the segment.
+        ids: shards of the sources.
+        excluded: documents that stay deleted.
     """
-    complete = tuple(s for s in segment.shards if s.id not in ids or not s.n_dropped)
-    without = replace(segment, shards=complete)
-    if segment.deletion is None and len(complete) == len(segment.shards):
+    lacking = {s.id for s in segment.shards if s.id in ids and _lacks(s, excluded)}
+    if lacking:
+        segment = without_shards(layout, segment, lacking)
+    back = [_range(shard) for shard in segment.shards if shard.id in ids]
+    if segment.deletion is None or not back:
         return segment
-    back = [_range(shard) for shard in complete if shard.id in ids]
-    lost = [_range(shard) for shard in segment.shards if shard not in complete]
-    dead = np.setdiff1d(read_deleted(layout, segment), np.concatenate([NONE, *back]))
-    dead = np.union1d(dead, np.concatenate([NONE, *lost]))
-    return set_deleted(layout, without, dead, passage_documents(layout, segment))
+    deleted = read_deleted(layout, segment)
+    candidates = np.intersect1d(deleted, np.concatenate(back))
+    stays = candidates[excluded.holds(read_keys(layout, segment, candidates))]
+    dead = np.union1d(np.setdiff1d(deleted, candidates), stays)
+    if len(dead) == len(deleted):
+        return segment
+    return set_deleted(layout, segment, dead, passage_documents(layout, segment))
+
+
+def _lacks(shard: ShardRecord, excluded: HashSet) -> bool:
+    """Whether compaction has left out documents of a shard that are to come back."""
+    return shard.n_replaced > 0 or (shard.n_dropped > 0 and not len(excluded))
+
+
+def exclude(layout: Layout, segment: SegmentRecord, excluded: HashSet) -> SegmentRecord:
+    """A segment without the documents that stay deleted."""
+    numbers = np.arange(segment.n_documents if len(excluded) else 0, dtype=np.int64)
+    dead = numbers[excluded.holds(read_keys(layout, segment, numbers))]
+    if not len(np.setdiff1d(dead, read_deleted(layout, segment))):
+        return segment
+    return delete_documents(layout, segment, dead, passage_documents(layout, segment))

@@ -111,7 +111,7 @@ def index_command(**options: Any) -> None:
 
         estimate = estimate_build(asked)
         if not (quiet and form == "text"):
-            _print(estimate.to_json(), form, _estimate_lines(estimate))
+            _print(estimate.to_json(), form, _estimate_lines(estimate, keeps_gone=options["add"]))
         return
     from jobs.build import build_index
 
@@ -206,12 +206,12 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
     return lines + number_lines(counts)
 
 
-def _estimate_lines(estimate: Estimate) -> list[str]:
+def _estimate_lines(estimate: Estimate, *, keeps_gone: bool) -> list[str]:
     from jobs.cli.words import bytes_text, clock
 
     identity = estimate.id or "made from file and row"
     return [
-        f"{estimate.index} would hold {estimate.n_documents:,} documents in about "
+        f"{estimate.index}: the sources hold {estimate.n_documents:,} rows, in about "
         f"{estimate.n_passages:,} passages, {estimate.n_tokens:,} tokens",
         f"  columns: text {estimate.text}, id {identity}, metadata "
         f"{', '.join(estimate.metadata) or 'none'}",
@@ -219,13 +219,16 @@ def _estimate_lines(estimate: Estimate) -> list[str]:
         f"{estimate.share_truncated:.1%} truncated",
         f"  encoder: {estimate.engine}, {estimate.tokens_per_second:,.0f} tokens/s on a sample",
         *(
-            [f"  not in the sources any more: {estimate.n_gone:,} documents"]
+            [
+                f"  row groups that the sources do not hold: {estimate.n_gone:,} documents"
+                + (", which stay" if keeps_gone else "")
+            ]
             if estimate.n_gone
             else []
         ),
         f"  to encode: {estimate.n_rows_missing:,} rows, about {clock(estimate.seconds)}"
         if estimate.n_rows_missing
-        else "  to encode: nothing; the index is up to date",
+        else "  to encode: nothing",
         f"  disk: about {bytes_text(estimate.disk_bytes)}, FAISS structure {estimate.structure}",
         f"  memory: about {bytes_text(estimate.memory_bytes)}",
         "Nothing was written.",

@@ -106,6 +106,7 @@ def _search(
     *,
     with_sentences: bool,
 ) -> Iterator[list[Hit]]:
+    n_hits = 0
     while block := list(itertools.islice(queries, QUERY_BLOCK)):
         answers = index.answer_many(
             block,
@@ -117,7 +118,13 @@ def _search(
         )
         if options["explain_plan"]:
             _explain(answers, is_text=options["format"] in (None, "text"))
+        n_hits += sum(map(len, answers.hits))
         yield from answers.hits
+    if not n_hits:
+        why = "the index holds no documents"
+        if index.manifest.n_documents:
+            why = "no document passes the filter"
+        click.echo(f"nothing found: {why}", err=True)
 
 
 def _explain(answers: Answers, *, is_text: bool) -> None:

@@ -11,11 +11,13 @@ from synthetic import unit_rows, write_segment
 
 from indexes import compaction
 from indexes.compaction import merge_segments, plan_compaction
-from indexes.deletions import delete_documents
+from indexes.deletions import HashSet, delete_documents, read_keys
 from indexes.documents import passage_documents, read_documents, read_passages
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord
 from indexes.segments import open_vectors
+
+NO_DOCUMENTS = HashSet(np.empty((0, 2), dtype=np.uint64))
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_merged_segments_hold_what_is_live(layout: Layout, monkeypatch: pytest.M
     first = write_segment(layout, "s", unit_rows(14), passages_each=[2, 1, 3, 1, 1, 4, 2])
     second = write_segment(layout, "t", unit_rows(5, seed=1))
     parts = contents(layout, first), contents(layout, second)
-    merged = merge_segments(layout, [delete(layout, first, 0, 3, 4), second], 16)
+    merged = merge_segments(layout, [delete(layout, first, 0, 3, 4), second], 16, NO_DOCUMENTS)
     expected = [parts[0][i] for i in (1, 2, 5, 6)] + parts[1]
     assert contents(layout, merged) == expected
     assert (merged.n_documents, merged.n_passages, merged.deletion) == (9, 15, None)
@@ -63,9 +65,11 @@ def test_shards_move_with_their_documents(layout: Layout) -> None:
     """Each shard of a merged segment names the range of its documents, and how many were lost."""
     first = write_segment(layout, "s", unit_rows(4))
     second = write_segment(layout, "t", unit_rows(3))
-    merged = merge_segments(layout, [delete(layout, first, 1), delete(layout, second, 0, 1, 2)], 16)
-    found = [(s.id, s.first_document, s.n_documents, s.n_dropped) for s in merged.shards]
-    assert found == [("s", 0, 3, 1), ("t", 3, 0, 3)]
+    excluded = HashSet(read_keys(layout, second, np.array([0, 2])))
+    run = [delete(layout, first, 1), delete(layout, second, 0, 1, 2)]
+    found = merge_segments(layout, run, 16, excluded).shards
+    assert [(s.id, s.first_document, s.n_documents) for s in found] == [("s", 0, 3), ("t", 3, 0)]
+    assert [(s.n_dropped, s.n_replaced) for s in found] == [(0, 1), (2, 1)]
 
 
 def test_what_is_whole_and_large_stays(layout: Layout, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -75,7 +79,7 @@ def test_what_is_whole_and_large_stays(layout: Layout, monkeypatch: pytest.Monke
     segments = [write_segment(layout, f"s{i}", unit_rows(n)) for i, n in enumerate(sizes)]
     runs = [[segment.id for segment in run] for run in plan_compaction(layout, segments)]
     assert runs == [["s0", "s1", "s2"], ["s3"], ["s4", "s5"], ["s6"]]
-    assert merge_segments(layout, [segments[3]], 16) is segments[3]
+    assert merge_segments(layout, [segments[3]], 16, NO_DOCUMENTS) is segments[3]
 
 
 def test_segments_with_other_columns_are_not_merged(layout: Layout) -> None:
@@ -94,8 +98,10 @@ def test_empty_segments_are_merged(layout: Layout) -> None:
     """A shard without documents keeps its place among the shards, so that it is not read again."""
     empty = write_segment(layout, "e", unit_rows(1), n_batches=1)
     empty = delete(layout, empty, 0)
-    merged = merge_segments(layout, [empty], 16)
-    assert (merged.n_documents, merged.shards[0].id, merged.shards[0].n_dropped) == (0, "e", 1)
-    again = merge_segments(layout, [merged, write_segment(layout, "s", unit_rows(2))], 16)
+    merged = merge_segments(layout, [empty], 16, NO_DOCUMENTS)
+    assert (merged.n_documents, merged.shards[0].id, merged.shards[0].n_replaced) == (0, "e", 1)
+    again = merge_segments(
+        layout, [merged, write_segment(layout, "s", unit_rows(2))], 16, NO_DOCUMENTS
+    )
     assert [shard.id for shard in again.shards] == ["e", "s"]
     assert again.n_documents == 2

@@ -118,8 +118,67 @@ def test_what_changes_is_said_before(
     build(first)
     done = run("index", second, "--out", out)
     assert "b.parquet (40 rows)" in done.stderr
-    assert "60 documents, which will be removed" in done.stderr
-    assert done.stderr.index("will be removed") < done.stderr.index("encoding")
+    assert "to compare or remove: 60 documents" in done.stderr
+    assert done.stderr.index("to compare or remove") < done.stderr.index("encoding")
+
+
+def test_the_sources_named_now_win(
+    build: Command, ask: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """A file that is added again, or goes back to what it was, has all its documents again."""
+    first = write_corpus(tmp_path / "a.parquet", short_texts[:30])
+    second = write_corpus(tmp_path / "b.parquet", short_texts[50:70], ids=numbered(20, 40))
+    build(first)
+    build(second, "--add")
+    done = build(first, "--add")
+    assert (done["n_documents"], done["n_added"], done["n_removed"]) == (40, 10, 10)
+    texts = {hit["id"]: hit["passage"] for hit in ask("search", "bank", "-k", "100")}
+    assert texts["d25"] in short_texts[25]
+    assert build(second, "--add")["n_documents"] == 40
+    assert build(first)["n_documents"] == 30
+    assert ids(ask) == set(numbered(0, 30))
+
+
+@pytest.mark.parametrize("compacts", [False, True])
+def test_replaced_documents_come_back(
+    build: Command,
+    ask: Command,
+    out: Path,
+    tmp_path: Path,
+    short_texts: list[str],
+    *,
+    compacts: bool,
+) -> None:
+    """Without --add the index ends as one that was built of the sources alone."""
+    first = write_corpus(tmp_path / "a.parquet", short_texts[:30], rows=10)
+    second = write_corpus(tmp_path / "b.parquet", short_texts[50:70], ids=numbered(20, 40))
+    build(first)
+    fresh = stored(out)
+    ask("delete", "--where", "id = 'd3'")
+    build(second, "--add")
+    if compacts:
+        ask("compact")
+    assert build(first)["n_documents"] == 29
+    assert ids(ask) == set(numbered(0, 30)) - {"d3"}
+    assert build(first)["up_to_date"]
+    assert build(first, "--undelete")["n_documents"] == 30
+    if not compacts:
+        assert stored(out) == fresh
+
+
+def test_a_changed_file_in_a_compacted_index_replaces_only_itself(
+    build: Command, ask: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """What is left of an old row group in a merged segment replaces nothing."""
+    first = write_corpus(tmp_path / "a.parquet", short_texts[:20])
+    texts = short_texts[20:40]
+    second = write_corpus(tmp_path / "b.parquet", texts, ids=numbered(20, 40))
+    build(first, second)
+    ask("compact")
+    write_corpus(second, ["a text that is new", *texts[1:]], ids=numbered(20, 40))
+    assert build(first, second)["n_documents"] == 40
+    assert build(first, "--add")["n_documents"] == 40
+    assert ids(ask) == set(numbered(0, 40))
 
 
 # --- delete ---
@@ -250,8 +309,10 @@ def test_everything_can_be_deleted(
     build(path)
     assert ask("delete", "--where", "true")["n_documents"] == 0
     assert ask("search", "bank") == []
+    assert build(path)["up_to_date"]
     ask("compact")
     assert ask("search", "bank") == []
+    assert build(path)["n_documents"] == 0
     assert build(path, "--undelete")["n_documents"] == 20
 
 
@@ -360,3 +421,29 @@ def test_a_segment_that_cannot_be_restored_is_not_let_go(
     shutil.rmtree(out / "ann")
     assert json.loads(run("info", out, "--format", "json").stdout or "{}") == {}
     assert build(first, second)["n_encoded"] == 0
+
+
+@pytest.mark.parametrize("name", ["documents.parquet", "passages.parquet", "vectors.npy"])
+@pytest.mark.parametrize("how", ["flipped", "gone"])
+def test_a_damaged_compacted_segment_is_made_again(
+    build: Command,
+    ask: Command,
+    out: Path,
+    tmp_path: Path,
+    short_texts: list[str],
+    name: str,
+    how: str,
+) -> None:
+    """Also after a compaction `index` restores what its sources hold, without what was deleted."""
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:40], rows=10)
+    build(path)
+    ask("delete", "--where", "id = 'd3'")
+    ask("compact")
+    [segment] = read_manifest(Layout(out)).segments
+    file = out / "segments" / segment.id / name
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    file.unlink() if how == "gone" else file.write_bytes(content)
+    assert build(path)["n_documents"] == 39
+    assert ids(ask) == set(numbered(0, 40)) - {"d3"}
+    assert build(path)["up_to_date"]
