@@ -33,7 +33,7 @@ def plan_compaction(layout: Layout, segments: Sequence[SegmentRecord]) -> list[l
     runs: list[list[SegmentRecord]] = []
     schema: pa.Schema | None = None
     for segment in segments:
-        if segment.n_documents and not segment.n_live_documents and not segment.shards:
+        if not segment.n_live_documents and not segment.shards:
             continue
         own = document_schema(layout, segment)
         if runs and _is_small(runs[-1]) and _is_small([segment]) and own == schema:

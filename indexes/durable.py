@@ -46,8 +46,8 @@ def record_bytes(content: bytes) -> FileRecord:
 class _NewFile(io.RawIOBase):
     """A file that is written through the system's calls, without a layer that hides an error."""
 
-    def __init__(self, path: Path) -> None:
-        self._handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    def __init__(self, handle: int) -> None:
+        self._handle = handle
 
     def fileno(self) -> int:
         return self._handle
@@ -77,6 +77,13 @@ class _NewFile(io.RawIOBase):
                 os.close(self._handle)
 
 
+class _BufferedFile(io.BufferedWriter):
+    """Who drops it without closing it has met an error, and does not want another one."""
+
+    def __del__(self) -> None:
+        self.raw.close()
+
+
 WRITE_BUFFER_BYTES = 1 << 20
 
 
@@ -85,7 +92,8 @@ def create_file(path: Path) -> io.BufferedWriter:
 
     Every write, also the last one at `close`, raises OSError if the disk does not take it.
     """
-    return io.BufferedWriter(_NewFile(path), WRITE_BUFFER_BYTES)
+    handle = os.open(path, os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_CLOEXEC, 0o644)
+    return _BufferedFile(_NewFile(handle), WRITE_BUFFER_BYTES)
 
 
 def temporary_beside(final: Path) -> Path:

@@ -61,7 +61,7 @@ class SegmentWriter:
     def __init__(self, layout: Layout, segment_id: str, width: int) -> None:
         self.id = segment_id
         self._final = layout.segment(segment_id)
-        self.folder = temporary_beside(self._final)
+        self.folder = self._temporary = temporary_beside(self._final)
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
         self._width = width
@@ -132,7 +132,8 @@ class SegmentWriter:
         self._vectors.seek(0)
         self._vectors.write(_npy_header(self._n_passages, self._width))
         self._vectors.close()
-        self.folder, temporary = self._final, self.folder
+        files = publish_folder(self._temporary, self._final)
+        self.folder = self._final
         one = ShardRecord(id=self.id, first_document=0, n_documents=self.n_documents)
         return SegmentRecord(
             id=self.id,
@@ -143,14 +144,16 @@ class SegmentWriter:
             n_windowed=self._n_windowed,
             n_truncated=self._n_truncated,
             counts=dict(sorted((k, v) for k, v in self._counts.items() if v)),
-            files=publish_folder(temporary, self._final),
+            files=files,
         )
 
     def discard(self) -> None:
-        """Drop what was written."""
-        with contextlib.suppress(OSError):  # what is dropped need not be complete
-            self._vectors.close()
-        shutil.rmtree(self.folder, ignore_errors=True)
+        """Drop what was written and is not published."""
+        for file in (self._documents, self._passages, self._vectors):
+            with contextlib.suppress(OSError):  # what is dropped need not be complete
+                if file is not None:
+                    file.close()
+        shutil.rmtree(self._temporary, ignore_errors=True)
 
 
 def _strings(values: Sequence[str] | pa.ChunkedArray) -> pa.Array | pa.ChunkedArray:

@@ -42,9 +42,21 @@ def store(layout: Layout) -> Iterator[MetadataStore]:
     opened.close()
 
 
+STRANGERS: set[int] = set()
+"""Processes that were there before the test, of tests that ran in this process earlier."""
+
+
+@pytest.fixture(autouse=True)
+def strangers() -> None:
+    """Note what runs before the test."""
+    STRANGERS.clear()
+    STRANGERS.update(process.pid for process in psutil.Process().children())
+
+
 def children() -> list[psutil.Process]:
-    """The processes that this one has started and that have not ended."""
-    return [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    """The processes that this test has started and that have not ended."""
+    running = [p for p in psutil.Process().children() if p.status() != psutil.STATUS_ZOMBIE]
+    return [process for process in running if process.pid not in STRANGERS]
 
 
 @pytest.mark.parametrize("where", TOO_MUCH)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,9 @@ from indexes.searcher import Neighbour, Searcher
 
 Entries = dict[str, bytes | None]
 """Every file below a folder with its bytes, and every folder with None."""
+
+Shown = tuple[Any, ...]
+"""A document: id, text, and the values of its metadata."""
 
 EVERY_DOCUMENT = 10_000
 
@@ -122,6 +126,23 @@ def _documents(
         if number not in dead:
             kept = tuple((name, values.get(name)) for name in metadata)
             yield _Document(values["__id"], values["__text"], kept, rows[of == number])
+
+
+def live_documents(index: Path, *, with_unfinished: bool = False) -> Counter[Shown]:
+    """Documents of an index: those of its finished state, or of all segments that it names."""
+    layout, manifest = Layout(index), read_manifest(Layout(index))
+    segments = manifest.segments if with_unfinished else manifest.finished().segments
+    return Counter(
+        (document.id, document.text, *(value for _, value in document.metadata))
+        for segment in segments
+        for document in _documents(layout, segment, manifest.metadata)
+    )
+
+
+def source_documents(folder: Path) -> Counter[Shown]:
+    """Documents of a folder of sources whose first columns are id and text."""
+    files = sorted(folder.glob("*.parquet"))
+    return Counter(tuple(row.values()) for path in files for row in pq.read_table(path).to_pylist())
 
 
 def expected(index: Path) -> Answer:

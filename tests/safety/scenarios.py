@@ -228,10 +228,16 @@ class Scenarios:
         before = self._built(self._index(sources), self._delete_ids(1, 9, *range(24, 32)))
         return self._scenario("compact", before, ("compact", INDEX, "-q"))
 
-    def cycle(self) -> list[tuple[str, ...]]:
-        """Commands that lead from state to state, and from the last to the first again."""
+    def corpora(self) -> tuple[Path, Path, Path]:
+        """Sources, their next version, and a few with new documents and new texts of old ones."""
         old = self._corpus({"a": range(16), "b": range(16, 26)})
         new = self._corpus({"a": [*range(10), 90, *range(11, 16)], "c": range(40, 50)})
+        more = self._corpus({"d": range(60, 76)}, ids=[*range(3, 9), *range(60, 70)])
+        return old, new, more
+
+    def cycle(self) -> list[tuple[str, ...]]:
+        """Commands that lead from state to state, and from the last to the first again."""
+        old, new, _ = self.corpora()
         return [
             (*self._index(old), "--undelete"),
             self._index(new),

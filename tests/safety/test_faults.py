@@ -18,10 +18,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from contents import digest_entries, read_entries
+from contents import digest_entries, expected, read_entries, search_everything
 from faults import WRITES, Kind
-from forked import Ended, Fault, Zygote
-from scenarios import MAKERS, Scenario
+from forked import MANY_COMMITS, Ended, Fault, Zygote
+from scenarios import INDEX, MAKERS, Scenario, Scenarios
+
+from indexes.layout import Layout
+from indexes.lock import hold_open
+from indexes.manifest_file import read_manifest
 
 KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.KILL_HALFWAY)
 ERRORS = (Kind.NO_SPACE, Kind.NO_SPACE_FROM_NOW_ON, Kind.IO_ERROR)
@@ -42,11 +46,13 @@ class Trial:
         scenario: the scenario.
         zygote: runs the commands.
         folder: for the working folders.
+        settings: of the runs with faults.
     """
 
     scenario: Scenario
     zygote: Zygote
     folder: Path
+    settings: dict[str, Any] = field(default_factory=lambda: {**MANY_COMMITS})
     runs: Counter[Kind] = field(default_factory=Counter)
     n_lost: int = 0
     n_harmless: int = 0
@@ -60,7 +66,10 @@ class Trial:
         """The calls of an undisturbed run that change the index, in order."""
         written = self._start()
         done = self.zygote.run(
-            *self.scenario.arguments, cwd=written.parent, fault=Fault(written.parent, Kind.RECORD)
+            *self.scenario.arguments,
+            cwd=written.parent,
+            fault=Fault(written.parent, Kind.RECORD),
+            settings=self.settings,
         )
         assert done.returncode == 0, done
         assert read_entries(written) == self.scenario.entries
@@ -88,7 +97,10 @@ class Trial:
         """Run with a fault; what is wrong afterwards."""
         at, kind = point
         done = self.zygote.run(
-            *self.scenario.arguments, cwd=written.parent, fault=Fault(written.parent, kind, at)
+            *self.scenario.arguments,
+            cwd=written.parent,
+            fault=Fault(written.parent, kind, at),
+            settings=self.settings,
         )
         with self._lock:
             self.runs[kind] += 1
@@ -199,3 +211,51 @@ def test_a_fault_at_every_call(
     print(f"\n{line} cpu_seconds={trial.cpu_seconds:.0f} {runs}")
     record_property("faults", line)
     assert not trial.problems, f"{len(trial.problems)}:\n" + "\n".join(trial.problems[:20])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["new", "compact", "export parquet", "export npy"])
+def test_a_disk_that_stays_full_is_said_once(
+    scenario: Make, zygote: Zygote, quick_folder: Path, name: str
+) -> None:
+    """When a file is written in many pieces, as a large one is, a full disk is still one line."""
+    settings = {**MANY_COMMITS, "indexes.durable.WRITE_BUFFER_BYTES": 512}
+    trial = Trial(scenario(name), zygote, quick_folder / f"full {name}", settings)
+    writes = [call["n"] for call in trial.calls() if call["name"] in WRITES]
+    assert len(writes) > 5
+    with ThreadPoolExecutor(N_AT_ONCE) as pool:
+        list(pool.map(trial.disturb, [(n, Kind.NO_SPACE_FROM_NOW_ON) for n in writes[::2]]))
+    assert not trial.problems, "\n".join(trial.problems[:20])
+
+
+@pytest.mark.slow
+def test_a_fault_takes_nothing_from_a_reader(
+    zygote: Zygote, quick_folder: Path, small_model: Path, texts: list[str]
+) -> None:
+    """Who has an index open goes on finding what was there when a run that writes the same
+    segments again fails."""
+    folder = quick_folder / "with a reader"
+    back, forth, *_ = Scenarios(folder, zygote, small_model, texts).cycle()
+    start = folder / "start" / INDEX
+    start.parent.mkdir()
+    zygote.run(*back, cwd=start.parent)
+    opened, answer = read_manifest(Layout(start)), expected(start)
+    with hold_open(Layout(start).readers):
+        zygote.run(*forth, cwd=start.parent)
+
+    def go_back(point: Point) -> Ended:
+        """Build what was there again, while it is being read."""
+        index = shutil.copytree(start.parent, folder / f"{point[1]} {point[0]}") / INDEX
+        with hold_open(Layout(index).readers):
+            fault = Fault(index, point[1], point[0])
+            done = zygote.run(*back, cwd=index.parent, fault=fault)
+            assert search_everything(Layout(index), opened).is_like(answer), point
+        shutil.rmtree(index.parent)
+        return done
+
+    calls = go_back((0, Kind.RECORD)).report
+    assert any(call["name"] == "mkdir" for call in calls)
+    points = [(call["n"], Kind.IO_ERROR) for call in calls]
+    points += [(call["n"], Kind.KILL_AFTER) for call in calls[::4]]
+    with ThreadPoolExecutor(N_AT_ONCE) as pool:
+        assert all(done.report for done in pool.map(go_back, points))

@@ -39,6 +39,7 @@ MODULES = (
     "jobs.ids",
     "jobs.progress",
     "jobs.query",
+    "jobs.verify",
     "jobs.results",
     "jobs.cli",
     "jobs.export",
