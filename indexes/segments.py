@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embedder.errors import IndexFormatError
 from embedder.records import PassageTable
@@ -22,6 +21,7 @@ from embedder.vectors import HalfRows
 from indexes.durable import NPY_ERRORS, create_file, publish_folder, temporary_beside
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
 from indexes.manifest import SegmentRecord, ShardRecord
+from indexes.parquet_writer import ParquetWriter
 
 COMPRESSION = "zstd"
 REPAIR = "Run embedder index again to restore it."
@@ -168,7 +168,7 @@ class _ParquetFile:
     def __init__(self, path: Path, schema: pa.Schema) -> None:
         self._file = create_file(path)
         self._schema = schema
-        self._writer = pq.ParquetWriter(
+        self._writer = ParquetWriter(
             self._file, schema, compression=COMPRESSION, write_page_checksum=True
         )
 
@@ -176,8 +176,10 @@ class _ParquetFile:
         self._writer.write_table(table.cast(self._schema))
 
     def close(self) -> None:
-        self._writer.close()
-        self._file.close()
+        try:
+            self._writer.close()
+        finally:
+            self._file.close()
 
 
 def row_checksums(vectors: HalfRows) -> npt.NDArray[np.uint32]:

@@ -243,7 +243,7 @@ class _Build:
             excluded=None if self._options.undelete else manifest.excluded,
             engine=self._engine(manifest),
         )
-        if segments != manifest.segments:
+        if segments != manifest.segments or len(segments) != manifest.n_settled:
             store = MetadataStore(self._layout, final)
             final = replace(final, n_duplicate_ids=store.count_duplicate_ids())
             store.close()

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from embedder.errors import OutputError, RequestError
 from embedder.vectors import HalfRows
@@ -23,6 +22,7 @@ from indexes.lock import hold_open
 from indexes.manifest import Manifest
 from indexes.manifest_file import read_manifest
 from indexes.metadata import MetadataStore
+from indexes.parquet_writer import ParquetWriter
 from jobs.output import appearing, check_file_name
 from jobs.passage_rows import VECTOR, PassageRows
 from jobs.progress import Progress
@@ -183,11 +183,11 @@ def _write(
     return n_documents, n_passages
 
 
-def _open_parquet(file: BufferedWriter, schema: pa.Schema) -> pq.ParquetWriter:
+def _open_parquet(file: BufferedWriter, schema: pa.Schema) -> ParquetWriter:
     """Bytes of equal weight side by side: the low ones of what was float16 are zero, and cost
     nothing then."""
     split = f"{VECTOR}.list.element"
-    return pq.ParquetWriter(
+    return ParquetWriter(
         file,
         schema,
         compression="zstd",

@@ -131,7 +131,8 @@ def _write_parquet(
     results: Iterable[list[Hit]], file: IO[bytes], index: Index, fields: Sequence[str]
 ) -> None:
     import pyarrow as pa
-    import pyarrow.parquet as pq
+
+    from indexes.parquet_writer import ParquetWriter
 
     types = [
         pa.string(),
@@ -146,7 +147,7 @@ def _write_parquet(
     stored = index.searcher.metadata.arrow_schema(fields)
     names = _names(stored.names)
     schema = pa.schema([*own, *(f.with_name(names[f.name]) for f in stored)])
-    with pq.ParquetWriter(file, schema, compression="zstd") as writer:
+    with ParquetWriter(file, schema, compression="zstd") as writer:
         for hits in results:
             rows = [_row(hit, names) for hit in hits]
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))

@@ -111,8 +111,9 @@ class SegmentSink:
         )
         self._note_excluded(cut, writer.n_documents - len(rows.ids))
         if rows.is_last:
+            segment = writer.publish()
             self._writer = None
-            self._added.append(self._without_excluded(writer.publish()))
+            self._added.append(self._without_excluded(segment))
         self._folders[self._first + rows.shard] = writer.folder
         self._progress.count_documents(rows.n_rows)
 
