@@ -127,6 +127,11 @@ def _windows(
         is_last_block = base + len(block) == len(text)
         starts, ends, word_starts = _piece_spans(block, tokenizer)
         n_pieces, first, next_base = len(starts), 0, base + len(block)
+        if len(block) == len(text) and n_pieces <= room:  # many characters, few pieces
+            [pieces] = tokenizer.encode([prompt + text])
+            if len(pieces) <= spec.window:
+                yield 0, len(text), pieces
+                return
         while first < n_pieces:
             last = _cut_before(word_starts, first, first + room)
             start, end = base + starts[first], base + ends[last - 1]

@@ -44,6 +44,19 @@ class TokenBatch:
         return len(self.piece_ids)
 
 
+@dataclass(frozen=True)
+class PieceSpans:
+    """Where the pieces of a text stand in it.
+
+    Args:
+        starts: first character of each piece, int32, shape (n_pieces,).
+        ends: one past its last character, the same type and shape; special tokens are empty.
+    """
+
+    starts: npt.NDArray[np.int32]
+    ends: npt.NDArray[np.int32]
+
+
 class Tokenizer:
     """The tokenizer of a model folder, without truncation or padding of its own.
 
@@ -84,6 +97,13 @@ class Tokenizer:
         encodings = self._backend.encode_batch_fast(list(texts))
         return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
 
+    def encode_with_spans(self, texts: Sequence[str]) -> list[tuple[Pieces, PieceSpans]]:
+        """What `encode` gives, and where in the text each piece stands."""
+        return [
+            (np.asarray(encoding.ids, dtype=np.int64), _spans(encoding))
+            for encoding in self._backend.encode_batch(list(texts))
+        ]
+
     def encode_with_offsets(self, text: str) -> Encoding:
         """Pieces of a text without special tokens, with character offsets and word numbers."""
         return self._backend.encode(text, add_special_tokens=False)
@@ -96,6 +116,11 @@ class Tokenizer:
             piece_ids[row, : len(ids)] = ids
             attention_mask[row, : len(ids)] = 1
         return TokenBatch(piece_ids, attention_mask)
+
+
+def _spans(encoding: Encoding) -> PieceSpans:
+    spans = np.array(encoding.offsets, dtype=np.int32).reshape(-1, 2)
+    return PieceSpans(spans[:, 0].copy(), spans[:, 1].copy())
 
 
 def padded_length(n_pieces: int) -> int:

@@ -10,6 +10,9 @@ import numpy.typing as npt
 Rows = npt.NDArray[np.float32]
 """Float32 rows, shape (n, width)."""
 
+States = npt.NDArray[np.float32]
+"""States of the pieces of texts of one padded length, float32, shape (n_texts, length, width)."""
+
 HalfRows = npt.NDArray[np.float16]
 """Float16 rows as they lie on disk, shape (n, width)."""
 

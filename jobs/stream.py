@@ -141,8 +141,8 @@ def _encode(
 ) -> VectorRows | None:
     """Unit vectors of tokenised texts, None if the work was stopped."""
     rows = np.empty((len(pieces), encoder.encoder.spec.width), dtype=np.float32)
-    for indices, batch, found in encoder.encode_batches(pieces):
-        rows[indices] = found
+    for indices, batch, encoded in encoder.encode_batches(pieces):
+        rows[indices] = encoded.rows
         progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
         if stop.is_set():
             return None

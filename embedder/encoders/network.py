@@ -61,8 +61,9 @@ class SentenceNetwork(nn.Module):
         self.pooling = pooling
         self.layers = layers
 
-    def forward(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """Unit vectors, float32, shape (n_texts, width).
+    def forward(self, piece_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
+        """Unit vectors, float32, shape (n_texts, width), and the states of the pieces before
+        pooling, float32, shape (n_texts, length, width).
 
         Args:
             piece_ids: int64, shape (n_texts, length).
@@ -70,7 +71,7 @@ class SentenceNetwork(nn.Module):
         """
         states = self.token_states(piece_ids, attention_mask).float()
         pooled = self.dense(_pool(states, attention_mask, self.pooling))
-        return nn.functional.normalize(pooled, dim=-1)
+        return nn.functional.normalize(pooled, dim=-1), states
 
     def token_states(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """States of the pieces, averaged over the chosen layers, shape (n_texts, length, width)."""

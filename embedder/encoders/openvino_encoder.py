@@ -10,6 +10,7 @@ from openvino import Core
 
 from embedder.checkpoint import Checkpoint
 from embedder.encoders.export import HINTS, graph_path, is_bf16_supported
+from embedder.encoders.protocol import Encoded
 from embedder.errors import EngineError
 from embedder.specs import EncoderSpec, Precision
 from embedder.tokens import TokenBatch
@@ -48,9 +49,13 @@ class OpenVINOEncoder:
 
     def encode(self, batch: TokenBatch) -> Rows:
         """See `Encoder.encode`."""
+        return self.encode_states(batch).rows
+
+    def encode_states(self, batch: TokenBatch) -> Encoded:
+        """See `Encoder.encode_states`."""
         inputs = {"piece_ids": batch.piece_ids, "attention_mask": batch.attention_mask}
         try:
-            [output] = self._request.infer(inputs, share_inputs=True).values()
+            rows, states = self._request.infer(inputs, share_inputs=True).values()
         except RuntimeError as error:
             cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
@@ -58,7 +63,9 @@ class OpenVINOEncoder:
                 "Use a smaller --max-batch-tokens, or --engine torch.",
             ) from error
         # The graph normalises at its own precision; bf16 leaves lengths off by a thousandth.
-        return normalise(np.asarray(output, dtype=np.float32))
+        return Encoded(
+            normalise(np.asarray(rows, dtype=np.float32)), np.asarray(states, dtype=np.float32)
+        )
 
 
 def open_openvino(

@@ -2,11 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 from embedder.specs import EncoderSpec
 from embedder.tokens import TokenBatch
-from embedder.vectors import Rows
+from embedder.vectors import Rows, States
+
+
+class Encoded(NamedTuple):
+    """What one forward pass gives.
+
+    Args:
+        rows: pooled vectors of unit length, float32, shape (n_texts, width).
+        states: states of the pieces before pooling, float32, shape (n_texts, length, width);
+            those of padding mean nothing. None where nobody asked for them.
+    """
+
+    rows: Rows
+    states: States | None = None
 
 
 class Encoder(Protocol):
@@ -26,4 +39,8 @@ class Encoder(Protocol):
         The result is the caller's own: a later call does not overwrite it. A text's row depends
         on nothing but the text and the spec.
         """
+        ...
+
+    def encode_states(self, batch: TokenBatch) -> Encoded:
+        """The vectors of `encode` and, from the same forward pass, the states of the pieces."""
         ...

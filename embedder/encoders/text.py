@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from embedder.encoders.protocol import Encoder
+from embedder.encoders.protocol import Encoded, Encoder
 from embedder.errors import EngineError
 from embedder.specs import TextKind
 from embedder.tokens import Pieces, TokenBatch, Tokenizer, plan_batches
@@ -47,29 +47,32 @@ class TextEncoder:
     def encode_pieces(self, pieces: Sequence[Pieces]) -> Rows:
         """Unit vectors of tokenised texts, none longer than the window."""
         rows = np.empty((len(pieces), self.encoder.spec.width), dtype=np.float32)
-        for indices, _, found in self.encode_batches(pieces):
-            rows[indices] = found
+        for indices, _, encoded in self.encode_batches(pieces):
+            rows[indices] = encoded.rows
         return rows
 
     def encode_batches(
-        self, pieces: Sequence[Pieces]
-    ) -> Iterator[tuple[list[int], TokenBatch, Rows]]:
-        """Encode tokenised texts batch by batch: their indices, the batch and its vectors.
+        self, pieces: Sequence[Pieces], *, with_states: bool = False
+    ) -> Iterator[tuple[list[int], TokenBatch, Encoded]]:
+        """Encode tokenised texts batch by batch: their indices, the batch and what it gave.
 
         Raises:
             EngineError: the engine failed, or a vector is not finite or is zero.
         """
         for indices, length in plan_batches([len(ids) for ids in pieces], self.max_batch_tokens):
             batch = self.tokenizer.batch([pieces[i] for i in indices], length)
-            rows = self.encoder.encode(batch)
+            if with_states:
+                encoded = self.encoder.encode_states(batch)
+            else:
+                encoded = Encoded(self.encoder.encode(batch))
             try:
-                check_unit_rows(rows)
+                check_unit_rows(encoded.rows)
             except ValueError as error:
                 raise EngineError(
                     f"{self.encoder.description} gave no usable vectors: {error}.",
                     "Use --precision fp32, or another model.",
                 ) from error
-            yield indices, batch, rows
+            yield indices, batch, encoded
 
     def cut(self, pieces: Pieces) -> Pieces:
         """Pieces of a text without what is past the window; its last special tokens stay."""

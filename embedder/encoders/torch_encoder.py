@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from embedder.checkpoint import Checkpoint
 from embedder.encoders.network import load_network
+from embedder.encoders.protocol import Encoded
 from embedder.errors import EngineError
 from embedder.specs import EncoderSpec, Precision
 from embedder.tokens import TokenBatch
@@ -52,18 +54,28 @@ class TorchEncoder:
 
     def encode(self, batch: TokenBatch) -> Rows:
         """See `Encoder.encode`."""
+        [rows] = self._run(batch, n_outputs=1)
+        return rows
+
+    def encode_states(self, batch: TokenBatch) -> Encoded:
+        """See `Encoder.encode_states`."""
+        return Encoded(*self._run(batch, n_outputs=2))
+
+    def _run(self, batch: TokenBatch, *, n_outputs: int) -> list[npt.NDArray[np.float32]]:
+        """The first outputs of the network; only they are moved off the device."""
         try:
             with torch.inference_mode():
                 piece_ids = torch.from_numpy(batch.piece_ids).to(self.device)
                 mask = torch.from_numpy(batch.attention_mask).to(self.device)
-                rows: Rows = self._network(piece_ids, mask).cpu().numpy()
+                outputs = self._network(piece_ids, mask)[:n_outputs]
+                found = [output.cpu().numpy() for output in outputs]
         except RuntimeError as error:  # out of memory is one of these
             cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
                 f"torch failed on a batch of {batch.piece_ids.size} tokens: {cause}",
                 "Use a smaller --max-batch-tokens.",
             ) from error
-        return np.ascontiguousarray(rows, dtype=np.float32)
+        return [np.ascontiguousarray(output, dtype=np.float32) for output in found]
 
 
 def best_device() -> str:

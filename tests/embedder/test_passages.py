@@ -8,7 +8,7 @@ from itertools import pairwise
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from embedder.checkpoint import open_checkpoint
@@ -92,6 +92,7 @@ def test_a_document_is_cut_the_same_beside_others(texts: list[str], window: int)
 
 @settings(max_examples=100)
 @given(TEXTS.filter(str.strip))
+@example(f" {'x' * 121} {'x' * 120}")
 def test_what_fits_is_one_whole_passage(text: str) -> None:
     """A document that fits is one passage with all its text, white space included."""
     n_pieces = len(tokenizer().encode([text])[0])

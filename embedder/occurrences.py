@@ -1,0 +1,157 @@
+"""Occurrences: uses of words in passages, each with a vector of its own.
+
+The vector comes from the states that the encoder computes anyway. Around the word the states of
+the last layer are averaged with weights that fall off with the distance, and the word's own
+states are added: the neighbourhood says what the word means here, its own states which word it is.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.encoders import TextEncoder
+from embedder.errors import RequestError
+from embedder.tokens import Pieces, PieceSpans
+from embedder.vectors import Rows, normalise
+
+Offsets = npt.NDArray[np.int32]
+"""Offsets of characters or numbers of pieces, int32, shape (n,)."""
+
+SIGMA = 6.0
+"""Width of the neighbourhood: standard deviation of its Gaussian weights, in pieces."""
+
+OWN_WEIGHT = 0.6
+"""Weight of the word's own states against its neighbourhood's, both of unit length."""
+
+
+@dataclass(frozen=True)
+class PieceRanges:
+    """The pieces of some words of one text.
+
+    Args:
+        first: number of each word's first piece, int32, shape (n_words,).
+        last: one past its last piece; equal to `first` where no piece belongs to the word.
+    """
+
+    first: Offsets
+    last: Offsets
+
+
+def find_pieces(spans: PieceSpans, starts: Offsets, ends: Offsets) -> PieceRanges:
+    """The pieces of words that are given by their characters, in order of the text.
+
+    Args:
+        spans: where the pieces of the text stand.
+        starts: first character of each word, shape (n_words,).
+        ends: one past its last.
+    """
+    inside = np.flatnonzero(spans.ends > spans.starts)
+    if not len(inside):
+        nothing = np.zeros(len(starts), dtype=np.int32)
+        return PieceRanges(nothing, nothing)
+    first = np.searchsorted(spans.ends[inside], starts, side="right")
+    last = np.searchsorted(spans.starts[inside], ends, side="left")
+    is_found = first < last
+    padded = np.append(inside, inside[-1] + 1)
+    found_first = np.where(is_found, padded[first], 0)
+    found_last = np.where(is_found, padded[np.maximum(last, 1) - 1] + 1, 0)
+    return PieceRanges(found_first.astype(np.int32), found_last.astype(np.int32))
+
+
+def pool_occurrences(states: Rows, is_text: npt.NDArray[np.bool_], ranges: PieceRanges) -> Rows:
+    """Unit vectors of the uses of words in one text, float32, shape (n_words, width).
+
+    Args:
+        states: of the text's pieces, shape (n_pieces, width).
+        is_text: which pieces are not special tokens or prompt, shape (n_pieces,).
+        ranges: the pieces of each word; none may be empty.
+    """
+    places = np.arange(len(states), dtype=np.float32)
+    centres = (ranges.first + ranges.last - 1)[:, None] * np.float32(0.5)
+    weights = np.exp(-0.5 * ((places - centres) / np.float32(SIGMA)) ** 2) * is_text
+    is_own = (places >= ranges.first[:, None]) & (places < ranges.last[:, None])
+    around = normalise(weights @ states)
+    own = normalise(is_own.astype(np.float32) @ states)
+    return normalise(around + np.float32(OWN_WEIGHT) * own)
+
+
+@dataclass(frozen=True)
+class Use:
+    """One use of a word.
+
+    Args:
+        text: the text.
+        start: first character of the word.
+        end: one past its last.
+    """
+
+    text: str
+    start: int
+    end: int
+
+
+def encode_uses(encoder: TextEncoder, uses: Sequence[Use]) -> Rows:
+    """Vectors of uses of words, as the occurrences of an index have them.
+
+    A text longer than the encoder's window is cut to a stretch around the word.
+
+    Raises:
+        RequestError: a use is empty, or lies outside its text.
+    """
+    rows: list[Rows] = []
+    pieces, spans = [], []
+    for ids, found in encoder.tokenizer.encode_with_spans([use.text for use in uses]):
+        pieces.append(ids)
+        spans.append(found)
+    ranges = [
+        find_pieces(s, np.array([u.start], np.int32), np.array([u.end], np.int32))
+        for u, s in zip(uses, spans, strict=True)
+    ]
+    for use, found_range in zip(uses, ranges, strict=True):
+        if found_range.first[0] >= found_range.last[0]:
+            raise RequestError(
+                f"No word stands at characters {use.start} to {use.end} of {use.text[:80]!r}."
+            )
+    windows = [_window(encoder, ids, r) for ids, r in zip(pieces, ranges, strict=True)]
+    width = 0
+    order: list[int] = []
+    for indices, _, encoded in encoder.encode_batches([w[0] for w in windows], with_states=True):
+        assert encoded.states is not None
+        width = encoded.states.shape[2]
+        for row, number in enumerate(indices):
+            ids, shifted, n_before = windows[number]
+            is_text = np.ones(len(ids), dtype=np.bool_)
+            is_text[:n_before] = False
+            is_text[len(ids) - encoder.tokenizer.n_after :] = False
+            rows.append(pool_occurrences(encoded.states[row, : len(ids)], is_text, shifted))
+            order.append(number)
+    found_rows = np.empty((len(uses), width), dtype=np.float32)
+    if order:
+        found_rows[order] = np.concatenate(rows)
+    return found_rows
+
+
+def _window(
+    encoder: TextEncoder, ids: Pieces, ranges: PieceRanges
+) -> tuple[Pieces, PieceRanges, int]:
+    """A text's pieces that fit the encoder, with the word in their middle; the word's pieces in
+    them, and the number of special tokens before the text."""
+    most = encoder.encoder.spec.max_tokens
+    n_after = encoder.tokenizer.n_after
+    n_before = encoder.tokenizer.n_special - n_after
+    if len(ids) <= most:
+        return ids, ranges, n_before
+    room = most - encoder.tokenizer.n_special
+    middle = int(ranges.first[0] + ranges.last[0]) // 2
+    start = min(max(middle - room // 2, n_before), len(ids) - n_after - room)
+    kept = np.concatenate([ids[:n_before], ids[start : start + room], ids[len(ids) - n_after :]])
+    shift = np.int32(n_before - start)
+    clipped = PieceRanges(
+        np.maximum(ranges.first + shift, n_before).astype(np.int32),
+        np.minimum(ranges.last + shift, n_before + room).astype(np.int32),
+    )
+    return kept, clipped, n_before
