@@ -52,8 +52,9 @@ def read_lines(path: str) -> Iterator[tuple[int, str]]:
         SourceError: the file cannot be read, or is not UTF-8.
     """
     try:
-        with open(0 if path == "-" else path, encoding="utf-8-sig", closefd=path != "-") as file:
-            yield from enumerate(file, 1)
+        with open(0 if path == "-" else path, encoding="utf-8", closefd=path != "-") as file:
+            for number, line in enumerate(file, 1):
+                yield number, line.removeprefix("\ufeff") if number == 1 else line
     except (OSError, ValueError) as error:
         if isinstance(error, UnicodeDecodeError):
             raise SourceError(f"{path} is not text in UTF-8: {error.reason}.") from error

@@ -56,6 +56,7 @@ def test_damaged_files(tmp_path: Path, ending: str) -> None:
 @same_folder
 @given(content=st.binary(max_size=60) | st.text(max_size=60).map(str.encode))
 @example(content="\ufeffas some editors begin a file".encode())
+@example(content=b"\xef")
 def test_lines_of_text(tmp_path: Path, content: bytes) -> None:
     """A file of text holds its lines that are not blank; one that is not UTF-8 is refused."""
     path = tmp_path / "queries.txt"

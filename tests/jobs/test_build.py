@@ -482,11 +482,15 @@ def test_an_interrupted_build_says_how_to_go_on(
     """Ctrl-C ends a build with 130 and one line that says how to go on, and it does go on."""
     out = tmp_path / "an.index"
     arguments = ("index", long_corpus, "--out", out, "--model", tiny_model, "-q")
-    with start(*arguments) as build:
-        assert wait_until(build, lambda: has_segments(n)(out))
-        build.send_signal(signal.SIGINT)
-        _, stderr = build.communicate(timeout=30)
-    assert build.returncode == 130
+    for _ in range(5):  # on a busy machine a build may be over before it is interrupted
+        shutil.rmtree(out, ignore_errors=True)
+        with start(*arguments) as build:
+            assert wait_until(build, lambda: has_segments(n)(out))
+            build.send_signal(signal.SIGINT)
+            _, stderr = build.communicate(timeout=30)
+        if build.returncode:
+            break
+    assert build.returncode == 130, stderr
     assert "run the same command to go on" in stderr
     assert len(stderr.strip().splitlines()) == 1
     committed = read_manifest(Layout(out))

@@ -189,9 +189,15 @@ def test_more_than_there_is(search: Search) -> None:
 @pytest.mark.parametrize(
     ("form", "wanted"), [("text", ""), ("json", "[]\n"), ("jsonl", ""), ("csv", None)]
 )
-def test_no_hits(search: Search, form: str, wanted: str | None) -> None:
-    """A filter that nothing satisfies gives an empty result that is valid in its format."""
-    text = search("bank", "--where", "year < 0", "--format", form).stdout
+def test_no_hits(run: Run, tiny_index: Path, form: str, wanted: str | None) -> None:
+    """A filter that nothing satisfies gives an empty result that is valid in its format, and
+    says why on stderr."""
+    done = run("search", "--index", tiny_index, "bank", "--where", "year < 0", "--format", form)
+    text = done.stdout
+    assert (done.returncode, done.stderr) == (
+        0,
+        "nothing found: no document passes the filter\n",
+    )
     header = "query,rank,score,id,passage,start,end,title,url,year,lang\n"
     assert text == (header if wanted is None else wanted)
 
