@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import numpy.typing as npt
@@ -70,8 +71,9 @@ def merge_segments(
             deleted = read_deleted(layout, segment)
             live[deleted] = False
             replaced = deleted[~excluded.holds(read_keys(layout, segment, deleted))]
-            shards += _moved(segment.shards, live, replaced, writer.n_documents)
-            _copy(layout, segment, live, writer, width)
+            passages = read_passages(layout, segment)
+            shards += _moved(segment.shards, live, replaced, passages, writer.n_documents)
+            _copy(layout, segment, live, passages, writer, width)
         return writer.publish(shards)
     except BaseException:
         writer.discard()
@@ -79,32 +81,44 @@ def merge_segments(
 
 
 def _moved(
-    shards: Sequence[ShardRecord], live: Flags, replaced: DocumentNumbers, first: int
+    shards: Sequence[ShardRecord],
+    live: Flags,
+    replaced: DocumentNumbers,
+    passages: PassageTable,
+    first: int,
 ) -> Iterator[ShardRecord]:
     """The shards of a segment as they lie once the dead documents are gone."""
     before = np.concatenate([[0], np.cumsum(live)])
+    is_kept = live[passages.document]
+    n_passages = np.bincount(passages.document[is_kept], minlength=len(live))
+    n_tokens = np.where(is_kept, passages.n_tokens, 0).astype(np.int64)
     for shard in shards:
         old = [shard.first_document, shard.first_document + shard.n_documents]
         start, end = before[old].tolist()
         n_replaced = int(np.diff(np.searchsorted(replaced, old))[0])
-        yield ShardRecord(
-            id=shard.id,
+        own = slice(*np.searchsorted(passages.document, old).tolist())
+        yield replace(
+            shard,
             first_document=first + start,
             n_documents=end - start,
             n_dropped=shard.n_dropped + shard.n_documents - (end - start) - n_replaced,
             n_replaced=shard.n_replaced + n_replaced,
+            n_tokens=int(n_tokens[own].sum()),
+            n_windowed=int((n_passages[old[0] : old[1]] > 1).sum()),
         )
 
 
 def _copy(
-    layout: Layout, segment: SegmentRecord, live: Flags, writer: SegmentWriter, width: int
+    layout: Layout,
+    segment: SegmentRecord,
+    live: Flags,
+    passages: PassageTable,
+    writer: SegmentWriter,
+    width: int,
 ) -> None:
-    """Append the live documents of a segment, a batch at a time."""
-    passages = read_passages(layout, segment)
+    """Append the live documents of a segment, a batch at a time; its shards keep the counts."""
     is_kept = live[passages.document]
     vectors = _Reader(iterate_vectors(layout, segment, width, 1024), width)
-    counts = Counter(segment.counts)
-    n_truncated = segment.n_truncated
     first = 0
     for table in read_documents(layout, segment):
         last = first + table.num_rows
@@ -118,11 +132,11 @@ def _copy(
             metadata=documents.drop_columns(["__row", "__id", "__text"]),
             passages=kept,
             vectors=vectors.take(int(high - low))[is_kept[low:high]],
-            n_windowed=int((np.bincount(kept.document) > 1).sum()),
-            n_truncated=n_truncated,
-            counts=counts,
+            n_windowed=0,
+            n_truncated=0,
+            counts=Counter(),
         )
-        first, n_truncated, counts = last, 0, Counter()
+        first = last
 
 
 def _kept_passages(

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 
 from embedder.specs import ChunkSpec, EncoderSpec
 from indexes.durable import FileRecord
 
-FORMAT = 2
+FORMAT = 3
 HISTORY_LENGTH = 1000
 """Finished runs that the manifest remembers."""
 
@@ -23,6 +25,10 @@ class ShardRecord:
         n_documents: its documents in the segment, those deleted since included.
         n_dropped: documents of the shard that compaction has left out, deleted on request.
         n_replaced: documents of it that compaction has left out because others replaced them.
+        n_tokens: pieces of the passages of its documents in the segment.
+        n_windowed: those of them that became several passages.
+        n_truncated: documents of the shard whose end was cut off.
+        counts: rows of the shard that were left out or are defective, by reason.
     """
 
     id: str
@@ -30,6 +36,10 @@ class ShardRecord:
     n_documents: int
     n_dropped: int = 0
     n_replaced: int = 0
+    n_tokens: int = 0
+    n_windowed: int = 0
+    n_truncated: int = 0
+    counts: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,10 +69,6 @@ class SegmentRecord:
             deleted.
         n_documents: documents with a text, those deleted since included.
         n_passages: passages, each with a vector, those deleted since included.
-        n_tokens: pieces of all passages.
-        n_windowed: documents that became several passages.
-        n_truncated: documents whose end was cut off.
-        counts: rows left out or defective, by reason.
         files: the segment's files.
         deletion: what was deleted from it, None if nothing.
     """
@@ -71,10 +77,6 @@ class SegmentRecord:
     shards: tuple[ShardRecord, ...]
     n_documents: int
     n_passages: int
-    n_tokens: int
-    n_windowed: int
-    n_truncated: int
-    counts: dict[str, int]
     files: dict[str, FileRecord]
     deletion: DeletionRecord | None = None
 
@@ -87,6 +89,11 @@ class SegmentRecord:
     def n_live_passages(self) -> int:
         """Passages of documents that are not deleted."""
         return self.n_passages - (self.deletion.n_passages if self.deletion else 0)
+
+    @property
+    def n_tokens(self) -> int:
+        """Pieces of the passages of all its shards."""
+        return sum(shard.n_tokens for shard in self.shards)
 
 
 class StructureKind(StrEnum):
@@ -274,13 +281,30 @@ class Manifest:
             return self
         return replace(self, segments=self.segments[: self.n_settled])
 
+    @property
+    def n_tokens(self) -> int:
+        """Pieces of the passages of all shards."""
+        return sum(segment.n_tokens for segment in self.segments)
+
+    @property
+    def n_windowed(self) -> int:
+        """Documents that became several passages."""
+        return sum(shard.n_windowed for shard in self._shards())
+
+    @property
+    def n_truncated(self) -> int:
+        """Documents whose end was cut off."""
+        return sum(shard.n_truncated for shard in self._shards())
+
     def counts(self) -> dict[str, int]:
-        """Rows left out or defective in all segments, by reason."""
-        total: dict[str, int] = {}
-        for segment in self.segments:
-            for reason, n in segment.counts.items():
-                total[reason] = total.get(reason, 0) + n
-        return total
+        """Rows of all shards that were left out or are defective, by reason."""
+        total: Counter[str] = Counter()
+        for shard in self._shards():
+            total.update(shard.counts)
+        return dict(total)
+
+    def _shards(self) -> Iterator[ShardRecord]:
+        return (shard for segment in self.segments for shard in segment.shards)
 
     def file_names(self) -> dict[str, set[str]]:
         """Names in use in each folder of the index: segments, generations and deletions."""

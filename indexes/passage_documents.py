@@ -62,4 +62,4 @@ class PassageDocuments:
 
 
 def _is_one_each(segment: SegmentRecord) -> bool:
-    return segment.n_windowed == 0 and segment.n_documents == segment.n_passages
+    return segment.n_documents == segment.n_passages  # and every document has a passage

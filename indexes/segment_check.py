@@ -106,7 +106,8 @@ class SegmentCheck:
         segment = self._segment
         faults, without = Faults(path, "passage"), Faults(path, "document")
         has_passage = np.zeros(segment.n_documents, dtype=np.bool_)
-        first = n_tokens = n_deleted = before = 0
+        n_tokens = np.zeros(segment.n_documents, dtype=np.int64)
+        first = n_deleted = before = 0
         for table in iterate_passages(self._layout, segment):
             numbers, places = table.document, np.arange(first, first + len(table))
             is_there = (numbers >= 0) & (numbers < segment.n_documents)
@@ -115,12 +116,16 @@ class SegmentCheck:
             faults.note("comes after passages of a later document", places[is_behind])
             has_passage[numbers[is_there]] = True
             n_deleted += int(self._is_deleted[numbers[is_there]].sum())
-            n_tokens += int(table.n_tokens.sum(dtype=np.int64))
+            np.add.at(n_tokens, numbers[is_there], table.n_tokens[is_there])
             first, before = first + len(table), int(numbers[-1])
         without.note("has no passage", np.flatnonzero(~has_passage))
         yield from (*faults.problems(), *without.problems())
-        if n_tokens != segment.n_tokens:
-            yield Problem.of(path, f"it has {n_tokens} tokens, and {segment.n_tokens} were written")
+        for shard in segment.shards:
+            own = slice(shard.first_document, shard.first_document + shard.n_documents)
+            n_found = int(n_tokens[own].sum())
+            if n_found != shard.n_tokens:
+                what = f"shard {shard.id} has {n_found} tokens, and {shard.n_tokens} were written"
+                yield Problem.of(path, what)
         n_wanted = segment.deletion.n_passages if segment.deletion else 0
         if n_deleted != n_wanted:
             what = f"segment {segment.id} has {n_deleted} deleted passages, not {n_wanted}"

@@ -123,7 +123,8 @@ class SegmentWriter:
         """Finish the files and give the folder its final name; the manifest commits it later.
 
         Args:
-            shards: the shards it holds; by default one, which has the segment's id.
+            shards: the shards it holds; by default one, which has the segment's id and what was
+                counted while it was written.
         """
         if self._documents is None:
             raise ValueError("a segment needs at least one batch, even an empty one")
@@ -134,16 +135,20 @@ class SegmentWriter:
         self._vectors.close()
         files = publish_folder(self._temporary, self._final)
         self.folder = self._final
-        one = ShardRecord(id=self.id, first_document=0, n_documents=self.n_documents)
+        one = ShardRecord(
+            id=self.id,
+            first_document=0,
+            n_documents=self.n_documents,
+            n_tokens=self._n_tokens,
+            n_windowed=self._n_windowed,
+            n_truncated=self._n_truncated,
+            counts=dict(sorted((k, v) for k, v in self._counts.items() if v)),
+        )
         return SegmentRecord(
             id=self.id,
             shards=tuple(shards) or (one,),
             n_documents=self.n_documents,
             n_passages=self._n_passages,
-            n_tokens=self._n_tokens,
-            n_windowed=self._n_windowed,
-            n_truncated=self._n_truncated,
-            counts=dict(sorted((k, v) for k, v in self._counts.items() if v)),
             files=files,
         )
 

@@ -61,7 +61,7 @@ class Description:
             "format": manifest.format,
             "documents": manifest.n_documents,
             "passages": manifest.n_passages,
-            "tokens": sum(segment.n_tokens for segment in manifest.segments),
+            "tokens": manifest.n_tokens,
             "segments": len(manifest.segments),
             "sources": [asdict(source) for source in manifest.sources],
             "columns": {"text": manifest.text, "id": manifest.id, "metadata": manifest.metadata},
@@ -75,8 +75,8 @@ class Description:
             "deleted_documents": self.n_deleted,
             "is_finished": manifest.n_settled == len(manifest.segments),
             "duplicate_ids": manifest.n_duplicate_ids,
-            "windowed_documents": sum(segment.n_windowed for segment in manifest.segments),
-            "truncated_documents": sum(segment.n_truncated for segment in manifest.segments),
+            "windowed_documents": manifest.n_windowed,
+            "truncated_documents": manifest.n_truncated,
             "bytes": {**asdict(self.sizes), "total": self.sizes.total},
         }
 

@@ -64,19 +64,18 @@ def _lines(description: Description) -> list[str]:
 
     manifest, sizes = description.manifest, description.sizes
     spec, contract = manifest.encoder, manifest.contract
-    n_tokens = sum(segment.n_tokens for segment in manifest.segments)
     counts = manifest.counts()
     counts["deleted, until the index is compacted"] = description.n_deleted
     counts["duplicate id"] = manifest.n_duplicate_ids
-    counts["cut into several passages"] = sum(s.n_windowed for s in manifest.segments)
-    counts["truncated"] = sum(s.n_truncated for s in manifest.segments)
+    counts["cut into several passages"] = manifest.n_windowed
+    counts["truncated"] = manifest.n_truncated
     is_finished = manifest.n_settled == len(manifest.segments)
     unfinished = "  a run has not finished; run embedder index again"
     return [
         description.index,
         *([] if is_finished else [unfinished]),
         f"  {plural(manifest.n_documents, 'document')}, {plural(manifest.n_passages, 'passage')}, "
-        f"{plural(n_tokens, 'token')}, {plural(len(manifest.segments), 'segment')}",
+        f"{plural(manifest.n_tokens, 'token')}, {plural(len(manifest.segments), 'segment')}",
         *(f"  source: {s.name} ({plural(s.n_rows, 'row')})" for s in manifest.sources),
         f"  columns: text {manifest.text}, id {manifest.id or 'made from file and row'}, metadata "
         f"{', '.join(manifest.metadata) or 'none'}",

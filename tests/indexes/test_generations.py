@@ -17,10 +17,6 @@ def segment(name: str, n_passages: int) -> SegmentRecord:
         shards=(),
         n_documents=n_passages,
         n_passages=n_passages,
-        n_tokens=0,
-        n_windowed=0,
-        n_truncated=0,
-        counts={},
         files={},
     )
 

@@ -28,15 +28,11 @@ from indexes.manifest_file import check_index_files, read_manifest, write_manife
 SEGMENT = SegmentRecord(
     id="s1",
     shards=(
-        ShardRecord(id="h1", first_document=0, n_documents=2),
+        ShardRecord(id="h1", first_document=0, n_documents=2, n_tokens=50, counts={"null text": 2}),
         ShardRecord(id="h2", first_document=2, n_documents=1, n_dropped=5),
     ),
     n_documents=3,
     n_passages=4,
-    n_tokens=50,
-    n_windowed=1,
-    n_truncated=0,
-    counts={"null text": 2},
     files={"vectors.npy": FileRecord(256, "ab")},
     deletion=DeletionRecord(
         name="s1-12.npy", file=FileRecord(132, "aa"), n_documents=1, n_passages=2

@@ -362,6 +362,24 @@ def test_a_compacted_index_is_up_to_date(
     assert ids(ask) == set(numbered(0, 60)) - {"d33"}
 
 
+def test_what_was_counted_leaves_with_its_source(
+    build: Command, ask: Command, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """After a compaction too, counts and tokens of a source that is gone are not shown."""
+    long = " ".join(short_texts[100:200])
+    first = write_corpus(tmp_path / "a.parquet", [*short_texts[:30], None, ""])
+    second = write_corpus(tmp_path / "b.parquet", [*short_texts[30:40], None, long])
+    build(second, "--overflow", "window")
+    wanted = ask("info")
+    build(first, second)
+    ask("delete", "--where", "id = 'd3'")
+    ask("compact")
+    assert ask("info")["left_out_or_defective"] == {"null text": 2, "empty text": 1}
+    build(second, "--undelete")
+    for name in ("tokens", "left_out_or_defective", "windowed_documents", "documents"):
+        assert ask("info")[name] == wanted[name], name
+
+
 def test_an_unfinished_index_is_not_compacted(
     run: Run, build: Command, out: Path, tmp_path: Path, short_texts: list[str]
 ) -> None:
