@@ -272,6 +272,11 @@ class Manifest:
         records += [self.calibration] if self.calibration else []
         return sum(record.size for record in records)
 
+    @property
+    def is_finished(self) -> bool:
+        """Whether the last run has finished, and there was one."""
+        return 0 < self.n_settled == len(self.segments)
+
     def finished(self) -> Manifest:
         """The state that the last finished run left; while the first one runs, what it has done.
 

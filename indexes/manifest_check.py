@@ -40,7 +40,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     for record in generations:
         yield from _wrong_sizes(record, sizes)
     last = manifest.history[-1] if manifest.history else None
-    if last and manifest.n_settled == len(segments) and last.n_documents != manifest.n_documents:
+    if last and manifest.is_finished and last.n_documents != manifest.n_documents:
         yield (
             f"its last run left {last.n_documents} documents, and the segments have "
             f"{manifest.n_documents}"

@@ -66,9 +66,10 @@ def delete_ids(layout: Layout, ids: Iterable[str]) -> DeleteSummary:
     read_manifest(layout)
     with writing(layout):
         manifest = checked_read(layout)
-        parts = [_find(layout, segment, wanted) for segment in manifest.segments]
+        seen = manifest.finished()
+        parts = [_find(layout, segment, wanted) for segment in seen.segments]
         found = np.concatenate([np.empty(0, dtype=np.int64), *parts])
-        chosen = (found >= 0) & _live(layout, manifest)
+        chosen = (found >= 0) & _live(layout, seen)
         n_unknown = len(wanted) - len(np.unique(found[chosen]))
         return replace(_delete(layout, manifest, chosen), n_unknown=n_unknown)
 
@@ -83,25 +84,35 @@ def delete_where(layout: Layout, where: str) -> DeleteSummary:
     read_manifest(layout)
     with writing(layout):
         manifest = checked_read(layout)
-        store = MetadataStore(layout, manifest)
+        seen = manifest.finished()
+        store = MetadataStore(layout, seen)
         try:
-            chosen = store.allowed_documents(where) & _live(layout, manifest)
+            chosen = store.allowed_documents(where) & _live(layout, seen)
         finally:
             store.close()
         return _delete(layout, manifest, chosen)
 
 
 def _delete(layout: Layout, manifest: Manifest, chosen: Flags) -> DeleteSummary:
-    """Delete chosen documents, counted over all segments, and remember them."""
+    """Delete chosen documents, counted over the finished segments, and remember them.
+
+    A run that has not finished leaves them out of its own segments when it goes on.
+    """
     n_deleted = int(chosen.sum())
     if n_deleted:
-        segments, keys = _without(layout, manifest.segments, chosen)
+        seen = manifest.finished().segments
+        segments, keys = _without(layout, seen, chosen)
         excluded = read_excluded(layout, manifest).union(*keys)
-        manifest = replace(manifest, segments=segments, excluded=write_excluded(layout, excluded))
-        manifest = replace(manifest, n_duplicate_ids=_count_duplicate_ids(layout, manifest))
+        manifest = replace(
+            manifest,
+            segments=(*segments, *manifest.segments[len(seen) :]),
+            excluded=write_excluded(layout, excluded),
+        )
+        n_duplicate_ids = _count_duplicate_ids(layout, manifest.finished())
+        manifest = replace(manifest, n_duplicate_ids=n_duplicate_ids)
         manifest = commit(layout, manifest, "delete", n_removed=n_deleted)
     return DeleteSummary(
-        index=str(layout.root), n_deleted=n_deleted, n_documents=manifest.n_documents
+        index=str(layout.root), n_deleted=n_deleted, n_documents=manifest.finished().n_documents
     )
 
 

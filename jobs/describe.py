@@ -8,6 +8,7 @@ from typing import Any
 
 from indexes.durable import FileRecord
 from indexes.layout import VECTORS_FILE, Layout
+from indexes.lock import hold_open
 from indexes.manifest import GenerationRecord, Manifest
 from indexes.manifest_file import check_index_files, read_manifest
 
@@ -33,13 +34,15 @@ class Description:
 
     Args:
         index: the index folder.
-        manifest: its committed state.
-        sizes: bytes on disk.
+        manifest: the state that the last finished run left; what the first has done so far.
+        sizes: bytes on disk, of a run that has not finished too.
+        is_finished: whether the last run has finished.
     """
 
     index: str
     manifest: Manifest
     sizes: Sizes
+    is_finished: bool
 
     @property
     def n_uncovered(self) -> int:
@@ -73,7 +76,7 @@ class Description:
             "passages_not_in_faiss": self.n_uncovered,
             "left_out_or_defective": manifest.counts(),
             "deleted_documents": self.n_deleted,
-            "is_finished": manifest.n_settled == len(manifest.segments),
+            "is_finished": self.is_finished,
             "duplicate_ids": manifest.n_duplicate_ids,
             "windowed_documents": manifest.n_windowed,
             "truncated_documents": manifest.n_truncated,
@@ -88,8 +91,9 @@ def describe_index(layout: Layout) -> Description:
         IndexNotFoundError: no index there.
         IndexFormatError: the index is damaged or of another format.
     """
-    manifest = read_manifest(layout)
-    check_index_files(layout, manifest)
+    with hold_open(layout.readers):
+        manifest = read_manifest(layout)
+        check_index_files(layout, manifest)
     files = [item for segment in manifest.segments for item in segment.files.items()]
     deletions = [segment.deletion.file for segment in manifest.segments if segment.deletion]
     deletions += [manifest.excluded[1]] if manifest.excluded else []
@@ -99,7 +103,12 @@ def describe_index(layout: Layout) -> Description:
         deletions=_total(deletions),
         faiss=sum(_total(record.files.values()) for record in manifest.generations),
     )
-    return Description(index=str(layout.root), manifest=manifest, sizes=sizes)
+    return Description(
+        index=str(layout.root),
+        manifest=manifest.finished(),
+        sizes=sizes,
+        is_finished=manifest.is_finished,
+    )
 
 
 def _faiss(record: GenerationRecord) -> dict[str, Any]:

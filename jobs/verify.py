@@ -130,7 +130,7 @@ class _Verification:
             index=str(layout.root),
             problems=tuple(self._problems),
             leftovers=tuple(find_leftovers(layout, manifest)),
-            is_finished=manifest.n_settled == len(manifest.segments),
+            is_finished=manifest.is_finished,
             n_files=len(named),
             n_bytes=sum(record.size for record in named),
             n_segments=len(manifest.segments),
@@ -171,7 +171,7 @@ class _Verification:
         """The number of duplicate ids, which a run that has not finished leaves as it was."""
         layout, manifest = self._layout, self._manifest
         are_whole = all(map(self._is_readable, manifest.segments))
-        if manifest.n_settled != len(manifest.segments) or not are_whole:
+        if not manifest.is_finished or not are_whole:
             return
         self._progress.start_stage("comparing ids")
         try:

@@ -87,7 +87,7 @@ def read_whole(layout: Layout) -> Manifest:
         RequestError: a run of `embedder index` has not finished.
     """
     manifest = read_manifest(layout)
-    if manifest.n_settled != len(manifest.segments):
+    if not manifest.is_finished:
         raise RequestError(
             f"A run of embedder index has not finished {layout.root}.", "Run it again first."
         )
@@ -98,7 +98,11 @@ def read_whole(layout: Layout) -> Manifest:
 def commit(
     layout: Layout, manifest: Manifest, command: str, *, n_added: int = 0, n_removed: int = 0
 ) -> Manifest:
-    """Make a finished state the state of the index, with an entry in its history."""
+    """Make a state the state of the index, with an entry in its history.
+
+    What a run has written that has not finished is kept for it, and not counted.
+    """
+    seen = manifest.finished()
     number = manifest.history[-1].number + 1 if manifest.history else 1
     entry = HistoryEntry(
         number=number,
@@ -106,8 +110,8 @@ def commit(
         command=command,
         n_added=n_added,
         n_removed=n_removed,
-        n_documents=manifest.n_documents,
-        n_segments=len(manifest.segments),
+        n_documents=seen.n_documents,
+        n_segments=len(seen.segments),
     )
     history = (*manifest.history, entry)[-HISTORY_LENGTH:]
     final = replace(manifest, history=history)

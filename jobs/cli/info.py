@@ -69,11 +69,10 @@ def _lines(description: Description) -> list[str]:
     counts["duplicate id"] = manifest.n_duplicate_ids
     counts["cut into several passages"] = manifest.n_windowed
     counts["truncated"] = manifest.n_truncated
-    is_finished = manifest.n_settled == len(manifest.segments)
     unfinished = "  a run has not finished; run embedder index again"
     return [
         description.index,
-        *([] if is_finished else [unfinished]),
+        *([] if description.is_finished else [unfinished]),
         f"  {plural(manifest.n_documents, 'document')}, {plural(manifest.n_passages, 'passage')}, "
         f"{plural(manifest.n_tokens, 'token')}, {plural(len(manifest.segments), 'segment')}",
         *(f"  source: {s.name} ({plural(s.n_rows, 'row')})" for s in manifest.sources),

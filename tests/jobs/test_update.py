@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ import pytest
 from corpora import Done, assert_refused, state, stored, summary, tree, write_corpus
 
 from indexes.layout import Layout
-from indexes.manifest_file import read_manifest
+from indexes.manifest_file import read_manifest, write_manifest
 
 Run = Callable[..., Done]
 Command = Callable[..., Any]
@@ -384,14 +385,44 @@ def test_an_unfinished_index_is_not_compacted(
     run: Run, build: Command, out: Path, tmp_path: Path, short_texts: list[str]
 ) -> None:
     """Compaction waits for a run that was cut off, and says so."""
-    from dataclasses import replace
-
-    from indexes.manifest_file import write_manifest
-
     build(write_corpus(tmp_path / "a.parquet", short_texts[:40], rows=20))
     manifest = read_manifest(Layout(out))
     write_manifest(Layout(out), replace(manifest, n_settled=1))
     assert_refused(run("compact", out, "-q"), "has not finished")
+
+
+def test_an_unfinished_run_is_neither_counted_nor_deleted_from(
+    run: Run, build: Command, ask: Command, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """`info` and `delete` see what a search sees; what was deleted the run leaves out too."""
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:40], rows=20, n=[7] * 40)
+    build(path)
+    manifest = read_manifest(Layout(out))
+    write_manifest(Layout(out), replace(manifest, n_settled=1))
+    info = ask("info")
+    assert (info["documents"], info["segments"], info["is_finished"]) == (20, 1, False)
+    assert "a run has not finished" in run("info", out).stdout
+    done = ask("delete", "--where", "id IN ('d3', 'd33')")
+    assert (done["n_deleted"], done["n_documents"]) == (1, 19)
+    (tmp_path / "ids.txt").write_text("d4\nd34\n")
+    done = ask("delete", "--ids", str(tmp_path / "ids.txt"))
+    assert (done["n_deleted"], done["n_unknown"], done["n_documents"]) == (1, 1, 18)
+    assert [entry["n_documents"] for entry in ask("info", "--history")][1:] == [19, 18]
+    assert build(path)["n_documents"] == 38
+    assert ids(ask) == set(numbered(0, 40)) - {"d3", "d4"}
+    assert run("verify", out, "-q").returncode == 0
+
+
+def test_an_index_without_a_finished_run_says_so(
+    run: Run, build: Command, out: Path, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """After Ctrl-C before the first segment `info` does not pass the index off as finished."""
+    build(write_corpus(tmp_path / "a.parquet", short_texts[:20]))
+    manifest = read_manifest(Layout(out))
+    empty = replace(manifest, n_settled=0, segments=(), generations=(), history=(), sources=())
+    write_manifest(Layout(out), empty)
+    assert "a run has not finished" in run("info", out).stdout
+    assert "a run has not finished" in run("verify", out).stdout
 
 
 # --- history ---
