@@ -15,6 +15,7 @@ from indexes.layout import Layout
 from indexes.manifest import Manifest, SegmentRecord
 from indexes.metadata import MetadataStore
 from indexes.segments import segment_id
+from jobs.cli.words import plural
 from jobs.plan import Plan
 
 
@@ -47,18 +48,20 @@ class Changes:
         """For people: what will be done; nothing for a new index."""
         lines = []
         if self.missing:
-            files = [f"{name} ({n:,} rows)" for name, n in self.new_files.items()]
-            more = f" and {len(files) - 3} more files" if len(files) > 3 else ""
-            rest = f"; {self.n_unchanged:,} row groups are as they were" if self.n_unchanged else ""
+            files = [f"{name} ({plural(n, 'row')})" for name, n in self.new_files.items()]
+            more = f" and {plural(len(files) - 3, 'more file')}" if len(files) > 3 else ""
+            groups = plural(self.n_unchanged, "row group")
+            are = "is as it was" if self.n_unchanged == 1 else "are as they were"
+            rest = f"; {groups} {are}" if self.n_unchanged else ""
             lines.append(f"to add: {', '.join(files[:3])}{more}{rest}")
         if self.n_gone and self.keeps_gone:
             lines.append(
-                f"not in these sources: {self.n_gone:,} documents, which stay unless one with "
-                "their id comes (--add)"
+                f"not in these sources: {plural(self.n_gone, 'document')}, which stay unless "
+                "one with their id comes (--add)"
             )
         elif self.n_gone:
             lines.append(
-                f"to compare or remove: {self.n_gone:,} documents of row groups that have "
+                f"to compare or remove: {plural(self.n_gone, 'document')} of row groups that have "
                 "changed or are gone; what is the same in both is kept"
             )
         return lines

@@ -4,16 +4,23 @@ from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from embedder.cache import leave_cache_alone
-from embedder.passages import cut_documents
+from embedder.corpus import Shard
+from embedder.passages import Cut, cut_documents
+from embedder.records import hash_texts
 from embedder.specs import Overflow, TextKind
+from indexes.deletions import HashSet, read_excluded
+from indexes.lock import hold_open
+from indexes.manifest import SegmentRecord
 from indexes.structures import choose_structures
 from jobs.changes import compare, shard_ids
-from jobs.plan import BuildOptions, Plan, plan_build, sample_texts
+from jobs.plan import BuildOptions, Plan, draw_texts, plan_build, sample_texts
+from jobs.settle import lacking_shards
+from jobs.sink import known_texts
 
 SAMPLE_TEXTS = 400
 ZSTD_SHARE = 0.5
@@ -37,9 +44,11 @@ class Estimate:
         share_windowed: share of documents that would become several passages.
         share_truncated: share of documents that would be cut.
         tokens_per_second: measured on the sample.
-        n_rows_missing: rows that the index does not hold yet.
-        n_gone: documents in the index that the sources do not hold.
-        seconds: time to encode the rows that are missing.
+        n_rows_missing: rows of row groups that the index does not hold yet.
+        share_known: share of their passages whose text the index has a vector for, in a sample.
+        n_gone: documents of row groups that the sources do not hold any more as they were; those
+            that are in a new row group too are kept.
+        seconds: time to encode what is missing and not known.
         disk_bytes: size of the index.
         memory_bytes: peak resident memory.
         engine: what would compute the vectors.
@@ -57,6 +66,7 @@ class Estimate:
     share_truncated: float
     tokens_per_second: float
     n_rows_missing: int
+    share_known: float
     n_gone: int
     seconds: float
     disk_bytes: int
@@ -77,27 +87,27 @@ def estimate_build(options: BuildOptions) -> Estimate:
     """
     with leave_cache_alone():
         plan = plan_build(options)
-        return _scale_up(plan, sample_texts(plan.corpus, plan.shards, SAMPLE_TEXTS), options)
+        with hold_open(plan.layout.readers):
+            return _scale_up(plan, sample_texts(plan.corpus, plan.shards, SAMPLE_TEXTS), options)
 
 
 def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estimate:
     encoder = plan.encoder
-    cut = cut_documents(
-        texts,
-        encoder.tokenizer,
-        plan.chunking,
-        prompt=encoder.prompt(TextKind.PASSAGE),
-        ids=[str(i) for i in range(len(texts))],
-    )
+    cut = _cut(plan, texts)
     pieces = [passage.pieces for passage in cut.passages]
     encoder.encode_pieces(pieces[:8])  # the first batch pays for the engine's start
     started = time.perf_counter()
     encoder.encode_pieces(pieces)
     seconds = time.perf_counter() - started
     n_documents = sum(shard.n_rows for shard in plan.shards)
-    segments = plan.before.segments if plan.before else ()
+    segments = list(plan.before.segments) if plan.before else []
     ids = shard_ids(plan) if segments else [""] * len(plan.shards)
+    if plan.before is not None:
+        before = replace(plan.before, excluded=None) if options.undelete else plan.before
+        excluded = read_excluded(plan.layout, before)
+        segments = [_kept(segment, set(ids), excluded) for segment in segments]
     changes = compare(plan.shards, ids, segments, keeps_gone=options.add)
+    share_known = _share_known(plan, segments, [plan.shards[i] for i in changes.missing])
     factor = n_documents / len(texts)
     n_passages, n_tokens = round(len(pieces) * factor), round(sum(map(len, pieces)) * factor)
     width = encoder.encoder.spec.width
@@ -118,12 +128,39 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
         share_truncated=cut.n_truncated / len(texts),
         tokens_per_second=sum(map(len, pieces)) / seconds,
         n_rows_missing=changes.n_rows_missing,
+        share_known=share_known,
         n_gone=changes.n_gone,
-        seconds=seconds * changes.n_rows_missing / len(texts),
+        seconds=seconds * changes.n_rows_missing * (1 - share_known) / len(texts),
         disk_bytes=round(n_passages * row_bytes + text_bytes * ZSTD_SHARE),
         memory_bytes=_peak_memory() + structure.building_bytes(n_passages),
         engine=encoder.encoder.description,
         structure=structure.name,
+    )
+
+
+def _kept(segment: SegmentRecord, ids: Collection[str], excluded: HashSet) -> SegmentRecord:
+    """A segment without the shards that a build would read again."""
+    lacking = lacking_shards(segment, ids, excluded)
+    return replace(segment, shards=tuple(s for s in segment.shards if s.id not in lacking))
+
+
+def _share_known(plan: Plan, segments: Sequence[SegmentRecord], missing: Sequence[Shard]) -> float:
+    """Share of the passages of missing shards that need not be encoded, from a sample."""
+    texts = draw_texts(plan.corpus, missing, SAMPLE_TEXTS) if segments else []
+    if not texts:
+        return 0.0
+    passages = _cut(plan, texts).passages
+    hashes = hash_texts([texts[p.document][p.start : p.end] for p in passages])
+    return float((known_texts(plan.layout, segments).find(hashes) >= 0).mean())
+
+
+def _cut(plan: Plan, texts: Sequence[str]) -> Cut:
+    return cut_documents(
+        texts,
+        plan.encoder.tokenizer,
+        plan.chunking,
+        prompt=plan.encoder.prompt(TextKind.PASSAGE),
+        ids=[str(i) for i in range(len(texts))],
     )
 
 

@@ -306,16 +306,26 @@ def _read_calibration(layout: Layout) -> list[str]:
 
 
 def sample_texts(corpus: Corpus, shards: Sequence[Shard], n_texts: int) -> list[str]:
-    """Texts drawn from shards spread over the corpus, the same on every call."""
+    """Texts drawn from shards spread over the corpus, the same on every call.
+
+    Raises:
+        SourceError: there is none.
+    """
+    texts = draw_texts(corpus, shards, n_texts)
+    if not texts:
+        raise SourceError("A sample of the sources holds no text.", "Name a column with --text.")
+    return texts
+
+
+def draw_texts(corpus: Corpus, shards: Sequence[Shard], n_texts: int) -> list[str]:
+    """`sample_texts`, which may find none."""
     chance = random.Random(SEED)
     chosen = sorted(chance.sample(range(len(shards)), min(len(shards), CALIBRATION_SHARDS)))
-    share = -(-n_texts // len(chosen))
+    share = -(-n_texts // max(1, len(chosen)))
     texts: list[str] = []
     for number in chosen:
         with closing(read_shards([shards[number]], corpus)) as batches:
             # A whole batch to draw from; reading all of a huge row group would take too long.
             first = next((rows.texts for rows in batches if rows.texts), [])
         texts += chance.sample(first, min(len(first), share))
-    if not texts:
-        raise SourceError("A sample of the sources holds no text.", "Name a column with --text.")
     return texts[:n_texts]

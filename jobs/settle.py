@@ -134,7 +134,7 @@ def restore(
         ids: shards of the sources.
         excluded: documents that stay deleted.
     """
-    lacking = {s.id for s in segment.shards if s.id in ids and _lacks(s, excluded)}
+    lacking = lacking_shards(segment, ids, excluded)
     if lacking:
         segment = without_shards(layout, segment, lacking)
     back = [_range(shard) for shard in segment.shards if shard.id in ids]
@@ -149,9 +149,13 @@ def restore(
     return set_deleted(layout, segment, dead, passage_documents(layout, segment))
 
 
-def _lacks(shard: ShardRecord, excluded: HashSet) -> bool:
-    """Whether compaction has left out documents of a shard that are to come back."""
-    return shard.n_replaced > 0 or (shard.n_dropped > 0 and not len(excluded))
+def lacking_shards(segment: SegmentRecord, ids: Collection[str], excluded: HashSet) -> set[str]:
+    """Shards of the sources of which compaction has left out documents that are to come back."""
+    return {
+        s.id
+        for s in segment.shards
+        if s.id in ids and (s.n_replaced > 0 or (s.n_dropped > 0 and not len(excluded)))
+    }
 
 
 def exclude(layout: Layout, segment: SegmentRecord, excluded: HashSet) -> SegmentRecord:

@@ -206,12 +206,22 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
     return lines + number_lines(counts)
 
 
+def _to_encode(estimate: Estimate) -> str:
+    from jobs.cli.words import plural
+
+    rows = plural(estimate.n_rows_missing, "row")
+    if not estimate.share_known:
+        return rows
+    n_new = round(estimate.n_rows_missing * (1 - estimate.share_known))
+    return f"about {n_new:,} of {rows} to read, for the others' texts have vectors"
+
+
 def _estimate_lines(estimate: Estimate, *, keeps_gone: bool) -> list[str]:
-    from jobs.cli.words import bytes_text, clock
+    from jobs.cli.words import bytes_text, clock, plural
 
     identity = estimate.id or "made from file and row"
     return [
-        f"{estimate.index}: the sources hold {estimate.n_documents:,} rows, in about "
+        f"{estimate.index}: the sources hold {plural(estimate.n_documents, 'row')}, in about "
         f"{estimate.n_passages:,} passages, {estimate.n_tokens:,} tokens",
         f"  columns: text {estimate.text}, id {identity}, metadata "
         f"{', '.join(estimate.metadata) or 'none'}",
@@ -220,14 +230,17 @@ def _estimate_lines(estimate: Estimate, *, keeps_gone: bool) -> list[str]:
         f"  encoder: {estimate.engine}, {estimate.tokens_per_second:,.0f} tokens/s on a sample",
         *(
             [
-                f"  row groups that the sources do not hold: {estimate.n_gone:,} documents"
-                + (", which stay" if keeps_gone else "")
+                f"  not in these sources: {plural(estimate.n_gone, 'document')}, which stay unless "
+                "one with their id comes"
+                if keeps_gone
+                else f"  in row groups that have changed or are gone: "
+                f"{plural(estimate.n_gone, 'document')}, of which those that are as they were stay"
             ]
             if estimate.n_gone
             else []
         ),
-        f"  to encode: {estimate.n_rows_missing:,} rows, about {clock(estimate.seconds)}"
-        if estimate.n_rows_missing
+        f"  to encode: {_to_encode(estimate)}, about {clock(estimate.seconds)}"
+        if estimate.n_rows_missing and estimate.share_known < 1
         else "  to encode: nothing",
         f"  disk: about {bytes_text(estimate.disk_bytes)}, FAISS structure {estimate.structure}",
         f"  memory: about {bytes_text(estimate.memory_bytes)}",

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from corpora import Done, assert_refused, tree
+from corpora import Done, assert_refused, tree, write_corpus
 
 Run = Callable[..., Done]
 
@@ -63,6 +63,31 @@ def test_an_index_that_is_there_stays(
     done = run("index", small_corpus, "--out", out, "--dry-run")
     assert done.returncode == 0, done.stderr
     assert tree(tmp_path) == before
+
+
+def test_what_has_a_vector_is_not_estimated(
+    run: Run, tmp_path: Path, tiny_model: Path, short_texts: list[str]
+) -> None:
+    """Of a row group that changed only what is new counts; of --undelete, what was dropped."""
+    path, texts = tmp_path / "a.parquet", short_texts[:200]
+    arguments = ("index", path, "--out", tmp_path / "an.index", "--model", tiny_model)
+    write_corpus(path, texts, rows=100)
+    assert run(*arguments, "-q").returncode == 0
+    texts[:50] = short_texts[200:250]
+    write_corpus(path, texts, rows=100)
+    found = json.loads(run(*arguments, "--dry-run", "--format", "json").stdout)
+    assert (found["n_rows_missing"], found["n_gone"]) == (100, 100)
+    assert found["share_known"] == 0.5
+    shown = run(*arguments, "--dry-run").stdout
+    assert "to encode: about 50 of 100 rows" in shown
+    assert "in row groups that have changed or are gone: 100 documents" in shown
+    done = run(*arguments)
+    assert "(100 rows); 1 row group is as it was" in done.stderr
+    run("delete", tmp_path / "an.index", "--where", "id IN ('d1', 'd2')")
+    run("compact", tmp_path / "an.index", "-q")
+    assert "to encode: nothing" in run(*arguments, "--dry-run").stdout
+    found = json.loads(run(*arguments, "--undelete", "--dry-run", "--format", "json").stdout)
+    assert (found["n_rows_missing"], found["share_known"]) == (100, 0.98)
 
 
 def test_a_dry_run_finds_what_a_build_would(
