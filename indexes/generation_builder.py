@@ -284,5 +284,5 @@ def _unreached(
         f"Recall {contract.recall:g} was asked for, and {structure.name} over {n_vectors:,} "
         f"vectors reaches {int(1000 * best) / 1000:g}.",
         f"Ask for --recall {int(1000 * best) / 1000:g} or less, or for {better.name} with "
-        f"--memory {megabytes(better.cached_bytes(n_vectors), '')}M or more.",
+        f"--memory {megabytes(better.cached_bytes(n_vectors))}M or more.",
     )

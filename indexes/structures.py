@@ -225,13 +225,13 @@ def _too_little(made: list[Structure], n_vectors: int, contract: Contract) -> Re
     exact = " An exact structure was asked for (recall 1)." if contract.recall >= 1 else ""
     return RequestError(
         f"{n_vectors:,} vectors of {least.width} components with {least.name} need "
-        f"{megabytes(needs[least])} of memory, and {megabytes(contract.memory)} are allowed."
-        f"{exact}",
-        f"Allow --memory {megabytes(needs[least], '')}M or more"
+        f"{megabytes(needs[least])} MiB of memory, and {contract.memory / (1 << 20):.4g} MiB are "
+        f"allowed.{exact}",
+        f"Allow --memory {megabytes(needs[least])}M or more"
         + (", or ask for a recall below 1." if contract.recall >= 1 else "."),
     )
 
 
-def megabytes(n_bytes: int, unit: str = " MB") -> str:
-    """Bytes for people, rounded up."""
-    return f"{math.ceil(n_bytes / 1e6)}{unit}"
+def megabytes(n_bytes: int) -> int:
+    """Bytes in the M of `--memory`, which are MiB, rounded up."""
+    return math.ceil(n_bytes / (1 << 20))

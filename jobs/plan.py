@@ -26,12 +26,12 @@ from embedder.errors import (
     SourceError,
 )
 from embedder.model_location import DEFAULT_MODEL
-from embedder.specs import ChunkSpec, EncoderSpec, Overflow
+from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Precision
 from indexes.durable import temporary_beside
 from indexes.layout import INDEX_ENDING, Layout
 from indexes.manifest import Contract, Manifest, StructureKind
 from indexes.manifest_file import read_manifest
-from indexes.structures import EXACT_LIMIT
+from indexes.structures import EXACT_LIMIT, choose_structures
 
 DEFAULT_CONTRACT = Contract(recall=0.95, memory=4 << 30)
 CALIBRATION_TEXTS = 250
@@ -129,6 +129,9 @@ def plan_build(options: BuildOptions) -> Plan:
             "every value is null or blank.",
             "Name another column with --text.",
         )
+    precision = encoder_options.precision or Precision.FP32  # which does not change the width
+    width = encoder_options.spec(checkpoint, precision).width
+    _check_memory(corpus, shards, width, contract, before, options.exact_limit)
     calibration = _Calibration(layout, before, corpus, shards)
     encoder = open_encoder(encoder_options, checkpoint=checkpoint, calibration=calibration)
     spec = encoder.encoder.spec
@@ -148,6 +151,33 @@ def _contract(options: BuildOptions, before: Manifest | None) -> Contract:
     if memory < 1:
         raise RequestError(f"A memory of {memory} bytes holds nothing.", "Give 4G, say.")
     return Contract(recall=recall, memory=memory, structure=options.structure or old.structure)
+
+
+def _check_memory(
+    corpus: Corpus,
+    shards: Sequence[Shard],
+    width: int,
+    contract: Contract,
+    before: Manifest | None,
+    exact_limit: int,
+) -> None:
+    """Raise RequestError if no structure over as many vectors as there are texts can be built.
+
+    An index that keeps its contract is built already, but for what is new.
+    """
+    if before is None or before.contract != contract or not before.generations:
+        n_least = sum(_n_texts(shard, corpus.columns.text) for shard in shards)
+        choose_structures(n_least, width, contract, exact_limit=exact_limit)
+
+
+def _n_texts(shard: Shard, text: str) -> int:
+    """Rows of a shard whose text is not known to be null."""
+    group = shard.source.metadata.row_group(shard.row_group)
+    columns = (group.column(number) for number in range(group.num_columns))
+    found = next((column for column in columns if column.path_in_schema == text), None)
+    statistics = found.statistics if found is not None else None
+    n_null = (statistics.null_count or 0) if statistics is not None else 0
+    return max(0, shard.n_rows - n_null)
 
 
 def default_out(sources: Sequence[str]) -> Path:

@@ -8,7 +8,7 @@ from embedder.errors import IndexFormatError, RequestError
 from indexes.manifest import Contract, StructureKind
 from indexes.structures import Structure, choose_structures, read_structure
 
-MB = 1_000_000
+MB = 1 << 20
 WIDTH = 384
 
 
@@ -41,7 +41,7 @@ def test_recall_one_is_exact_at_any_size() -> None:
 
 def test_too_little_memory_is_refused_with_what_is_needed() -> None:
     """Where nothing can be built, the message names the memory with which something can."""
-    with pytest.raises(RequestError, match=r"and 10 MB are allowed.*Allow --memory") as caught:
+    with pytest.raises(RequestError, match=r"and 10 MiB are allowed.*Allow --memory") as caught:
         kinds(1_000_000, 0.95, 10)
     needed = int(caught.value.hint.split("--memory ")[1].split("M")[0])
     assert kinds(1_000_000, 0.95, needed)

@@ -215,6 +215,22 @@ def test_output_holds_another_programs_files(
     assert {name: there.get(name) for name in precious} == precious
 
 
+def test_too_little_memory_is_refused_before_anything_is_encoded(
+    run: Run, tmp_path: Path, small_corpus: Path, tiny_model: Path
+) -> None:
+    """A --memory in which no structure can be built is refused at once, in the user's own unit."""
+    arguments = ("index", small_corpus, "--out", tmp_path / "out", "--model", tiny_model)
+    for more in (["-q"], ["--dry-run"]):
+        done = run(*arguments, "--memory", "1M", *more)
+        lines = [x for x in done.stderr.splitlines() if x != "opening"]
+        assert (done.returncode, done.stdout, len(lines)) == (2, "", 1), done.stderr
+        assert "300 vectors of 32 components" in lines[0]
+        assert "and 1 MiB are allowed" in lines[0]
+    assert not (tmp_path / "out").exists()
+    least = lines[0].rpartition("--memory ")[2].partition(" ")[0]
+    assert run(*arguments, "--memory", least, "-q").returncode == 0
+
+
 # --- indexes ---
 
 
