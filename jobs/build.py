@@ -24,9 +24,10 @@ from indexes.deletions import HashSet, read_excluded
 from indexes.durable import FileRecord, record_file, replace_file
 from indexes.generation_builder import build_generation
 from indexes.generations import plan_generations
-from indexes.manifest import GenerationRecord, Manifest, SegmentRecord, SourceRecord
+from indexes.manifest import GenerationRecord, Manifest, SegmentRecord, SourceRecord, StructureKind
 from indexes.manifest_file import check_index_files, read_manifest, write_manifest
 from indexes.metadata import MetadataStore
+from indexes.structures import ALWAYS_EXACT
 from jobs.changes import compare, count_changes, shard_ids
 from jobs.plan import BuildOptions, Plan, plan_build, read_before
 from jobs.progress import Progress
@@ -268,6 +269,7 @@ class _Build:
         wanted = plan_generations(existing, segments, exact_limit=self._options.exact_limit)
         if any(not isinstance(item, GenerationRecord) for item in wanted):
             self._progress.start_stage("building the FAISS structure")
+            self._note_structure(segments)
         limit = self._options.exact_limit
         return tuple(
             item
@@ -277,6 +279,15 @@ class _Build:
             )
             for item in wanted
         )
+
+    def _note_structure(self, segments: Sequence[SegmentRecord]) -> None:
+        """Say that the structure asked for is not built over so few vectors."""
+        kind, n_passages = self._plan.contract.structure, sum(s.n_passages for s in segments)
+        if kind not in (StructureKind.AUTO, StructureKind.FLAT) and n_passages <= ALWAYS_EXACT:
+            self._progress.note(
+                f"--structure {kind} is built once there are more than {ALWAYS_EXACT:,} passages; "
+                f"these {n_passages:,} are scanned exactly"
+            )
 
     def _sources(self, manifest: Manifest) -> tuple[SourceRecord, ...]:
         """The files named now; with --add those of earlier runs stay."""

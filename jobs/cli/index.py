@@ -78,7 +78,8 @@ if TYPE_CHECKING:
     type=click.Choice(
         ["auto", "flat", "sq8", "hnsw", "ivf-fp16", "ivf-sq8", "ivf-pq", "ivf-rabitq"]
     ),
-    help="Kind of FAISS structure.  [default: as built, or auto]",
+    help="Kind of FAISS structure over more than 2,000 passages; fewer are scanned."
+    "  [default: as built, or auto]",
 )
 @click.option("--limit", type=click.IntRange(1), help="Index only the first so many rows.")
 @click.option(

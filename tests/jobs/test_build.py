@@ -183,6 +183,19 @@ def test_limit(build: Build, tmp_path: Path, short_texts: list[str]) -> None:
     assert (done["n_documents"], done["n_encoded"]) == (120, 50)
 
 
+def test_a_structure_for_few_passages_is_not_built_and_said(
+    run: Run, tmp_path: Path, tiny_model: Path, short_texts: list[str]
+) -> None:
+    """A --structure that is not built over so few passages is named with the limit."""
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:30])
+    arguments = ("index", path, "--out", tmp_path / "an.index", "--model", tiny_model)
+    done = run(*arguments, "--structure", "ivf-sq8")
+    assert "--structure ivf-sq8 is built once there are more than 2,000 passages" in done.stderr
+    assert "SQfp16 (exact)" in done.stdout
+    done = run(*arguments, "--structure", "flat")
+    assert "--structure" not in done.stderr
+
+
 def test_overflow_window(build: Build, tmp_path: Path, small_corpus: Path) -> None:
     """By default a long document becomes several passages and is counted, and nothing is cut."""
     done = build(small_corpus)
