@@ -268,14 +268,19 @@ class _Build:
         existing = self._whole_generations(manifest)
         wanted = plan_generations(existing, segments, exact_limit=self._options.exact_limit)
         if any(not isinstance(item, GenerationRecord) for item in wanted):
-            self._progress.start_stage("building the FAISS structure")
+            self._progress.start_stage("building the FAISS structure", unit="vectors")
             self._note_structure(segments)
         limit = self._options.exact_limit
         return tuple(
             item
             if isinstance(item, GenerationRecord)
             else build_generation(
-                self._layout, item, self._width, self._plan.contract, exact_limit=limit
+                self._layout,
+                item,
+                self._width,
+                self._plan.contract,
+                exact_limit=limit,
+                progress=self._progress.reach,
             )
             for item in wanted
         )

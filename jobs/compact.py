@@ -92,12 +92,14 @@ def _with_generations(
     layout: Layout, manifest: Manifest, progress: Progress, exact_limit: int
 ) -> Manifest:
     wanted = plan_generations(manifest.generations, manifest.segments, exact_limit=exact_limit)
-    progress.start_stage("building the FAISS structure")
+    progress.start_stage("building the FAISS structure", unit="vectors")
     width, contract = manifest.encoder.width, manifest.contract
     generations = tuple(
         item
         if isinstance(item, GenerationRecord)
-        else build_generation(layout, item, width, contract, exact_limit=exact_limit)
+        else build_generation(
+            layout, item, width, contract, exact_limit=exact_limit, progress=progress.reach
+        )
         for item in wanted
     )
     return replace(manifest, generations=generations)

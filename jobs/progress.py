@@ -23,14 +23,17 @@ class Progress:
         self.stage = ""
         self.n_documents_total = 0
         self.n_documents = 0
+        self.unit = "documents"
         self.n_tokens = 0
         self.n_padded_tokens = 0
+        self._n_tokens_before = 0
         self.started = time.monotonic()
 
-    def start_stage(self, name: str, n_documents_total: int = 0) -> None:
+    def start_stage(self, name: str, n_documents_total: int = 0, unit: str = "documents") -> None:
         """A new part of the job begins."""
-        self.stage, self.n_documents_total = name, n_documents_total
+        self.stage, self.n_documents_total, self.unit = name, n_documents_total, unit
         self.n_documents = 0
+        self._n_tokens_before = self.n_tokens
         self.started = time.monotonic()
         self.show(force=True)
 
@@ -48,6 +51,11 @@ class Progress:
         self.n_documents += n_documents
         self.show()
 
+    def reach(self, n_done: int, n_total: int) -> None:
+        """So much of the stage is done."""
+        self.n_documents, self.n_documents_total = n_done, n_total
+        self.show()
+
     @property
     def padding_share(self) -> float:
         """Share of the encoded positions that was padding."""
@@ -61,14 +69,15 @@ class Progress:
         seconds = max(time.monotonic() - self.started, 1e-9)
         if not self.n_documents_total:
             return self.stage
-        parts = [f"{self.stage}: {self.n_documents:,} of {self.n_documents_total:,} documents"]
+        parts = [f"{self.stage}: {self.n_documents:,} of {self.n_documents_total:,} {self.unit}"]
         if self.n_documents:
             rate = self.n_documents / seconds
             parts.append(f"{rate:,.0f}/s")
             left = (self.n_documents_total - self.n_documents) / rate
             parts.append(f"{_clock(left)} left")
-        if self.n_tokens:
-            parts.insert(1, f"{self.n_tokens / seconds:,.0f} tokens/s")
+        n_tokens = self.n_tokens - self._n_tokens_before
+        if n_tokens:
+            parts.insert(1, f"{n_tokens / seconds:,.0f} tokens/s")
             parts.insert(2, f"{self.padding_share:.0%} padding")
         return ", ".join(parts)
 

@@ -1,0 +1,54 @@
+"""What people see of a job while it runs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corpora import write_corpus
+from synthetic import commit, unit_rows, write_segment
+
+from embedder.encoders import EncoderOptions
+from indexes.layout import Layout
+from jobs.build import build_index
+from jobs.compact import compact_index
+from jobs.plan import BuildOptions
+from jobs.progress import Progress
+
+
+class Noted(Progress):
+    """Every line that could be shown."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+        super().__init__()
+
+    def show(self, *, force: bool = False) -> None:
+        """Keep the line."""
+        self.lines.append(self.line())
+
+
+def built(progress: Noted, n_vectors: int) -> bool:
+    """Whether the FAISS structure was shown to grow to its end, without a speed of encoding."""
+    shown = [line for line in progress.lines if line.startswith("building the FAISS structure: ")]
+    end = f": {n_vectors:,} of {n_vectors:,} vectors, "
+    return bool(shown) and end in shown[-1] and not any("tokens/s" in line for line in shown)
+
+
+def test_a_build_shows_the_vectors_of_its_faiss_structure(
+    tmp_path: Path, tiny_model: Path, short_texts: list[str]
+) -> None:
+    """After encoding, vectors are counted and no longer documents and tokens."""
+    path, progress = write_corpus(tmp_path / "a.parquet", short_texts[:20]), Noted()
+    options = EncoderOptions(model=str(tiny_model))
+    build_index(BuildOptions(sources=(str(path),), out=tmp_path / "i", encoder=options), progress)
+    assert any("tokens/s" in line for line in progress.lines)
+    assert built(progress, 20)
+
+
+def test_a_compaction_shows_the_vectors_of_its_faiss_structure(tmp_path: Path) -> None:
+    """Compacting, the vectors of the new structure are counted."""
+    layout, progress = Layout(tmp_path / "an.index"), Noted()
+    layout.root.mkdir()
+    commit(layout, [write_segment(layout, name, unit_rows(30)) for name in "ab"])
+    compact_index(layout, progress)
+    assert built(progress, 60)
