@@ -50,7 +50,7 @@ class ExportOptions:
     """What to write, and where.
 
     Args:
-        out: the file; for npy that of the vectors, beside which the rows go into `.parquet`.
+        out: the file; for npy that of the vectors, beside which the rows go into `.rows.parquet`.
         format: what to write; None for what the ending of `out` says.
         where: SQL expression over the metadata that documents must satisfy.
         fields: metadata columns to write; all by default.
@@ -130,7 +130,7 @@ def _finals(layout: Layout, options: ExportOptions) -> tuple[Path, ...]:
     if form is ExportFormat.PARQUET:
         return (final,)
     stem = final.with_suffix("") if is_array else final
-    return check_file_name(f"{stem}.parquet"), check_file_name(f"{stem}.npy")
+    return check_file_name(f"{stem}.rows.parquet"), check_file_name(f"{stem}.npy")
 
 
 @contextlib.contextmanager

@@ -27,7 +27,7 @@ def export_command(**options: Any) -> None:
     parquet: one file with id, passage (its number in the document, from 0), start, end, text,
              the metadata columns, and vector, a list of float32.
     npy:     FILE.npy with the vectors as float16, for numpy.load with mmap_mode="r", and
-             FILE.parquet with the other columns, row for row.
+             FILE.rows.parquet with the other columns, row for row.
 
     A metadata column that is named like one of these gets `metadata.` before it.
     """

@@ -107,21 +107,21 @@ def test_passages_of_long_documents(tiny_index: Path, tmp_path: Path) -> None:
 def test_arrays_hold_the_same_rows(whole: Layout, tmp_path: Path) -> None:
     """A .npy file has the stored float16 vectors, and the Parquet file beside it their rows."""
     summary = export_index(whole, ExportOptions(out=tmp_path / "v.npy"))
-    assert summary.files == (tmp_path / "v.parquet", tmp_path / "v.npy")
+    assert summary.files == (tmp_path / "v.rows.parquet", tmp_path / "v.npy")
     vectors = np.load(tmp_path / "v.npy", mmap_mode="r", allow_pickle=False)
     wanted = stored_rows(whole)
     assert vectors.dtype == np.float16
     assert vectors.tolist() == [row["vector"] for row in wanted]
-    assert pq.read_table(tmp_path / "v.parquet").to_pylist() == without(wanted, "vector")
-    assert sorted(tree(tmp_path)) == ["v.npy", "v.parquet"]
+    assert pq.read_table(tmp_path / "v.rows.parquet").to_pylist() == without(wanted, "vector")
+    assert sorted(tree(tmp_path)) == ["v.npy", "v.rows.parquet"]
 
 
 @pytest.mark.parametrize(
     ("name", "form", "files"),
     [
-        ("x.npy", None, ["x.npy", "x.parquet"]),
-        ("x", ExportFormat.NPY, ["x.npy", "x.parquet"]),
-        ("x.2020", ExportFormat.NPY, ["x.2020.npy", "x.2020.parquet"]),
+        ("x.npy", None, ["x.npy", "x.rows.parquet"]),
+        ("x", ExportFormat.NPY, ["x.npy", "x.rows.parquet"]),
+        ("x.2020", ExportFormat.NPY, ["x.2020.npy", "x.2020.rows.parquet"]),
         ("x.npy", ExportFormat.PARQUET, ["x.npy"]),
         ("x.pq", None, ["x.pq"]),
     ],
@@ -279,7 +279,7 @@ def test_memory_does_not_grow_with_the_index(tmp_path: Path, name: str) -> None:
     """A segment of 100 MiB of vectors in float32 more needs hardly more memory."""
     few, many = (large_index(tmp_path / f"{n}.index", n) for n in (33, 133))
     assert peak(many, tmp_path / name) < peak(few, tmp_path / name) + 32
-    n_groups = pq.read_metadata(tmp_path / "x.parquet").num_row_groups
+    n_groups = pq.read_metadata(next(tmp_path.glob("x*.parquet"))).num_row_groups
     assert n_groups == 1 + 33_000 // GROUP_ROWS
 
 
@@ -325,7 +325,7 @@ def test_old_vectors_never_lie_beside_new_rows(
 
     monkeypatch.setattr(Path, "replace", noting)
     export_index(whole, ExportOptions(out=tmp_path / "x.npy"))
-    assert seen == [("x.parquet", False), ("x.npy", False)]
+    assert seen == [("x.rows.parquet", False), ("x.npy", False)]
 
 
 @pytest.mark.parametrize("n_bytes", [0, 1, 5_000, 40_000, 90_000])
@@ -340,7 +340,8 @@ def test_a_full_disk(whole: Layout, tmp_path: Path, name: str, n_bytes: int) -> 
 
 def test_a_folder_is_no_file(run: Run, whole: Layout, tmp_path: Path) -> None:
     """A folder as the file, a folder that is not there, and the index itself are refused."""
-    (tmp_path / "v.parquet").mkdir()
+    for name in ("v.parquet", "v.rows.parquet"):
+        (tmp_path / name).mkdir()
     for out in (tmp_path, tmp_path / "v.parquet", tmp_path / "v.npy"):
         assert_refused(run("export", whole.root, "--out", out, "-q"), "it is a folder")
     out = tmp_path / "nowhere" / "x.parquet"
@@ -403,9 +404,16 @@ def test_the_command(run: Run, whole: Layout, tmp_path: Path) -> None:
     assert "exporting" in done.stderr
 
 
+def test_an_array_leaves_the_file_of_its_name(whole: Layout, tmp_path: Path) -> None:
+    """The rows beside v.npy do not go into v.parquet, which may be the corpus."""
+    (tmp_path / "v.parquet").write_text("precious")
+    export_index(whole, ExportOptions(out=tmp_path / "v.npy", where="n = 4"))
+    assert (tmp_path / "v.parquet").read_text() == "precious"
+
+
 def test_quiet_and_the_environment(run: Run, whole: Layout, tmp_path: Path) -> None:
     """With -q nothing is said, and options come from the environment too."""
     env = {"EMBEDDER_INDEX": str(whole.root), "EMBEDDER_EXPORT_FORMAT": "npy"}
     done = run("export", "--out", tmp_path / "x", "-q", env={**os.environ, **env})
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
-    assert sorted(tree(tmp_path)) == ["x.npy", "x.parquet"]
+    assert sorted(tree(tmp_path)) == ["x.npy", "x.rows.parquet"]
