@@ -140,6 +140,9 @@ class HashSet:
         return HashSet(np.concatenate([self.hashes, *parts]))
 
 
+NO_KEYS = HashSet(np.empty((0, 2), dtype=np.uint64))
+
+
 def write_excluded(layout: Layout, keys: HashSet) -> tuple[str, FileRecord] | None:
     """Write which documents stay out, by `document_keys`; what the manifest says of it."""
     return _write(layout, "excluded", keys.hashes) if len(keys) else None
@@ -152,7 +155,7 @@ def read_excluded(layout: Layout, manifest: Manifest) -> HashSet:
         IndexFormatError: the file is not what was written.
     """
     if manifest.excluded is None:
-        return HashSet(np.empty((0, 2), dtype=np.uint64))
+        return NO_KEYS
     name, record = manifest.excluded
     keys = _read(layout.deleted / name, record)
     if keys.ndim != 2 or keys.shape[1] != 2 or keys.dtype != np.uint64:
@@ -187,5 +190,5 @@ def _read(path: Path, record: FileRecord) -> npt.NDArray[np.generic]:
 def _damaged(path: Path) -> IndexFormatError:
     return IndexFormatError(
         f"{path} is missing or damaged; it says which documents are deleted.",
-        "Restore it from a copy, or build the index again.",
+        "Run embedder index again to restore it.",
     )

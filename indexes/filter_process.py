@@ -72,7 +72,7 @@ class FilterProcess:
         if "damaged" in answer:
             raise IndexFormatError(
                 f"The documents cannot be read: {cause(answer['damaged'])}",
-                "Build the index again.",
+                "Run embedder index again to restore them.",
             )
         if "failed" in answer:
             raise FilterError(

@@ -27,6 +27,7 @@ from indexes.held_out import (
 )
 from indexes.layout import Layout
 from indexes.manifest import Contract, Effort, GenerationRecord, SegmentRecord, StructureKind
+from indexes.problems import REBUILD
 from indexes.segments import iterate_vectors
 from indexes.stored_rows import widened
 from indexes.structures import (
@@ -141,9 +142,7 @@ def checked(rows: Rows) -> Rows:
     try:
         check_unit_rows(rows)
     except ValueError as error:
-        raise IndexFormatError(
-            f"Stored vectors are damaged: {error}.", "Build the index again."
-        ) from error
+        raise IndexFormatError(f"Stored vectors are damaged: {error}.", REBUILD) from error
     return rows
 
 

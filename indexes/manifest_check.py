@@ -66,13 +66,12 @@ def _wrong_sizes(record: GenerationRecord, sizes: dict[str, int]) -> Iterator[st
 
 
 def check_named_files(
-    layout: Layout, manifest: Manifest, folder: Path, records: Mapping[str, FileRecord]
+    layout: Layout, folder: Path, records: Mapping[str, FileRecord]
 ) -> Iterator[Problem]:
     """What is wrong with the files of one folder, read from end to end.
 
     Args:
         layout: the index.
-        manifest: its state.
         folder: the folder.
         records: what was written there.
     """
@@ -80,10 +79,7 @@ def check_named_files(
         try:
             check_files(folder, {name: record}, with_digests=True)
         except IndexFormatError as error:
-            is_lost = folder / name == layout.calibration or (
-                manifest.excluded is not None and manifest.excluded[0] == name
-            )
-            # No source holds what is lost with these.
+            is_lost = folder / name == layout.calibration  # no source holds it
             yield Problem.of_error(folder / name, error, REBUILD if is_lost else "")
 
 

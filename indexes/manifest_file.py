@@ -38,7 +38,7 @@ def read_manifest(layout: Layout) -> Manifest:
         ) from None
     except OSError as error:
         raise IndexFormatError(f"{layout.manifest} cannot be read: {error.strerror}.") from error
-    repair = "Build the index again, or restore the file from a copy."
+    repair = f"Remove {layout.root} and run embedder index again, or restore the file from a copy."
     try:
         content = json.loads(raw)
         found = content["format"]
@@ -47,7 +47,7 @@ def read_manifest(layout: Layout) -> Manifest:
     if found != FORMAT:
         raise IndexFormatError(
             f"{layout.root} is an index of format {found}, and this version reads format {FORMAT}.",
-            "Update embedder, or build the index again.",
+            f"Update embedder, or remove {layout.root} and run embedder index again.",
         )
     digest = content.pop("digest", None)
     try:

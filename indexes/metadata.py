@@ -273,7 +273,9 @@ def _in_microseconds(table: Any) -> Any:
 
 def _damaged(what: str, error: Exception) -> IndexFormatError:
     cause = str(error).strip().split("\n")[0]
-    return IndexFormatError(f"{what} cannot be read: {cause}", "Build the index again.")
+    return IndexFormatError(
+        f"{what} cannot be read: {cause.rstrip('.')}.", "Run embedder index again to restore them."
+    )
 
 
 def _numbers(rows: Sequence[int]) -> str:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from embedder.errors import EmbedderError
 
 RESTORE = "Run embedder index again to restore it."
-REBUILD = "Build the index again."
+REBUILD = "Remove the folder of the index and run embedder index again."
 
 
 @dataclass(frozen=True)

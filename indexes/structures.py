@@ -154,7 +154,7 @@ def read_structure(name: str, n_lists: int, width: int) -> Structure:
             return Structure(kind, width, n_lists)
     raise IndexFormatError(
         f"The index has a FAISS structure {name!r}, which this version does not know.",
-        "Update embedder, or build the index again.",
+        "Update embedder, or remove the folder of the index and run embedder index again.",
     )
 
 

@@ -20,7 +20,7 @@ from embedder.corpus import read_shards
 from embedder.errors import EmbedderError, IndexFormatError, IndexMismatchError, SourceError
 from embedder.pipeline import run_ahead
 from embedder.specs import Precision
-from indexes.deletions import HashSet, read_excluded
+from indexes.deletions import NO_KEYS, read_deleted, read_excluded, read_keys, write_excluded
 from indexes.durable import FileRecord, record_file, replace_file
 from indexes.generation_builder import build_generation
 from indexes.generations import plan_generations
@@ -78,6 +78,8 @@ class _Build:
         self._width = plan.encoder.encoder.spec.width
         self._sink: SegmentSink | None = None
         self._whole_ids: set[str] = set()
+        self._excluded = NO_KEYS  # documents that were deleted on request and stay out
+        self._excluded_file: tuple[str, FileRecord] | None = None
         self._is_changed = False
         self._n_added = self._n_removed = self._n_written = 0
 
@@ -157,7 +159,8 @@ class _Build:
 
         A run that was cut off may have read a shard again that an earlier segment holds.
         """
-        excluded, layout = self._excluded(manifest), self._layout
+        self._read_excluded(manifest, whole)
+        excluded, layout = self._excluded, self._layout
         settled = {segment.id for segment in manifest.segments[: manifest.n_settled]}
         found: list[SegmentRecord] = []
         seen: set[str] = set()
@@ -215,18 +218,32 @@ class _Build:
         )
         encoded = run_ahead(windows, QUEUE_WINDOWS, stop)
         names = [ids[i] for i in missing]
-        excluded = self._excluded(manifest)
         committed = replace(manifest, engine=plan.encoder.encoder.description)
-        self._sink = SegmentSink(self._layout, committed, whole, names, excluded, self._progress)
+        self._sink = SegmentSink(
+            self._layout, committed, whole, names, self._excluded, self._progress
+        )
         try:
             return self._sink.write(encoded)
         finally:
             encoded.close()
 
-    def _excluded(self, manifest: Manifest) -> HashSet:
-        """Documents that were deleted on request and stay out."""
-        kept = replace(manifest, excluded=None) if self._options.undelete else manifest
-        return read_excluded(self._layout, kept)
+    def _read_excluded(self, manifest: Manifest, whole: Sequence[SegmentRecord]) -> None:
+        """What was deleted on request; where that cannot be read, all that is deleted."""
+        if self._options.undelete:
+            return
+        self._excluded_file = manifest.excluded
+        try:
+            self._excluded = read_excluded(self._layout, manifest)
+        except IndexFormatError as error:
+            layout = self._layout
+            keys = [read_keys(layout, s, read_deleted(layout, s)) for s in whole]
+            self._excluded = NO_KEYS.union(*keys)
+            self._excluded_file = write_excluded(layout, self._excluded)
+            self._progress.note(
+                f"{error.message} What is deleted in the index stays out; what was deleted before "
+                "embedder compact or before its source changed can come back, and has to be "
+                "deleted again."
+            )
 
     def _finish(self, manifest: Manifest, segments: tuple[SegmentRecord, ...]) -> Manifest:
         """Build the FAISS structures that are not there, and commit the final state."""
@@ -241,7 +258,7 @@ class _Build:
             n_settled=len(segments),
             generations=self._generations(manifest, segments),
             sources=self._sources(manifest),
-            excluded=None if self._options.undelete else manifest.excluded,
+            excluded=self._excluded_file,
             engine=self._engine(manifest),
         )
         if segments != manifest.segments or len(segments) != manifest.n_settled:

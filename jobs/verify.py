@@ -147,7 +147,7 @@ class _Verification:
         self._progress.start_stage("comparing digests", self._n_stored)
         n_documents = {layout.segment(s.id): s.n_documents for s in manifest.segments}
         for folder, records in named_files(layout, manifest):
-            self._add(check_named_files(layout, manifest, folder, records))
+            self._add(check_named_files(layout, folder, records))
             self._progress.count_documents(n_documents.get(folder, 0))
         if self._is_whole(layout.calibration):
             self._add(check_calibration(layout, manifest))

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 if TYPE_CHECKING:
     from embedder.errors import EmbedderError
+    from indexes.problems import Problem
     from indexes.recall import MeasuredRecall
     from jobs.verify import Report
 
@@ -80,15 +81,23 @@ def _recall_line(found: MeasuredRecall) -> str:
     )
 
 
+def _advice(problems: Sequence[Problem]) -> str:
+    """What repairs all: the most thorough of what the problems ask for."""
+    from indexes.problems import REBUILD, RESTORE
+
+    repairs = list(dict.fromkeys(problem.repair for problem in problems))
+    thorough = [repair for repair in repairs if repair.startswith(REBUILD)][:1]
+    return " ".join(thorough or [r for r in repairs if r != RESTORE] or [RESTORE])
+
+
 def _error(report: Report) -> EmbedderError | None:
     """What makes the command fail."""
     from embedder.errors import EmbedderError, IndexFormatError
     from jobs.cli.words import plural
 
     if report.problems:
-        repairs = dict.fromkeys(problem.repair for problem in report.problems)
         found = plural(len(report.problems), "problem")
-        return IndexFormatError(f"{report.index} is damaged: {found}.", " ".join(repairs))
+        return IndexFormatError(f"{report.index} is damaged: {found}.", _advice(report.problems))
     recall = report.recall
     if recall is not None and not recall.is_kept:
         return EmbedderError(

@@ -256,7 +256,7 @@ def test_a_damaged_manifest(run: Run, copy: Path, small_corpus: Path) -> None:
         ("search", "x", "--index", copy),
         ("info", copy),
     ):
-        assert_refused(run(*arguments), "manifest.json is damaged")
+        assert_refused(run(*arguments), "manifest.json is damaged", f"Remove {copy} and")
     assert tree(copy) == before
 
 

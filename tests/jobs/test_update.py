@@ -317,6 +317,41 @@ def test_everything_can_be_deleted(
     assert build(path, "--undelete")["n_documents"] == 20
 
 
+@pytest.mark.parametrize("damage", ["gone", "changed", "cut"])
+def test_a_damaged_file_of_what_was_deleted_ends_nothing(
+    run: Run,
+    build: Command,
+    ask: Command,
+    out: Path,
+    tmp_path: Path,
+    tiny_model: Path,
+    short_texts: list[str],
+    damage: str,
+) -> None:
+    """Then `index` goes on and says so, what was deleted stays out, and --undelete works."""
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:40], rows=20)
+    build(path)
+    ask("delete", "--where", "id IN ('d3', 'd33')")
+    excluded = read_manifest(Layout(out)).excluded
+    assert excluded is not None
+    file = out / "deleted" / excluded[0]
+    content = file.read_bytes()
+    if damage == "gone":
+        file.unlink()
+    else:
+        file.write_bytes(content[:-1] + (b"" if damage == "cut" else b"!"))
+    assert "embedder index again" in run("verify", out, "-q").stderr
+    shutil.copytree(out, tmp_path / "other.index")
+    done = run("index", path, "--out", out, "--model", tiny_model)
+    assert done.returncode == 0, done.stderr
+    assert f"{file} is missing or damaged" in done.stderr
+    assert file.read_bytes() == content
+    assert ids(ask) == set(numbered(0, 40)) - {"d3", "d33"}
+    assert run("verify", out, "-q").returncode == 0
+    other = ("index", path, "--out", tmp_path / "other.index", "--model", tiny_model)
+    assert summary(run(*other, "--undelete", "--format", "json"))["n_documents"] == 40
+
+
 # --- compact ---
 
 

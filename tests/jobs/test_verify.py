@@ -22,6 +22,7 @@ from indexes.layout import DOCUMENTS_FILE, FAISS_FILE, PASSAGES_FILE, VECTORS_FI
 from indexes.lock import hold_open
 from indexes.manifest import Manifest, SegmentRecord
 from indexes.manifest_file import read_manifest, write_manifest
+from indexes.problems import REBUILD
 from indexes.segments import NPY_HEADER_BYTES
 from jobs.verify import Report, verify_index
 
@@ -142,6 +143,17 @@ def test_all_problems_are_listed(run: Run, copy: Layout) -> None:
     assert error.startswith(f"Error: {copy.root} is damaged: 4 problems. Run embedder index again")
 
 
+def test_one_way_out_is_named(run: Run, copy: Layout) -> None:
+    """Of several kinds of damage the last line names the one repair that is good for all."""
+    vectors = next(path for path in content_files(copy) if path.name == VECTORS_FILE)
+    vectors.write_bytes(vectors.read_bytes()[:-1])
+    done = run("verify", copy.root, "-q")
+    assert done.stderr.endswith("1 problem. Run embedder index again to restore it.\n")
+    copy.calibration.unlink()
+    done = run("verify", copy.root, "-q")
+    assert done.stderr.endswith(f"2 problems. {REBUILD}\n")
+
+
 def test_a_damaged_manifest_is_a_problem_of_its_own(run: Run, copy: Layout) -> None:
     """A manifest that is gone or cannot be read is named with the way out."""
     copy.manifest.write_text("{}")
@@ -149,7 +161,7 @@ def test_a_damaged_manifest_is_a_problem_of_its_own(run: Run, copy: Layout) -> N
         done = run("verify", copy.root, "-q")
         assert done.returncode == 1
         assert "manifest.json is" in done.stdout
-        assert "Build the index again" in done.stderr
+        assert "Remove " in done.stderr and " and run embedder index again" in done.stderr
         copy.manifest.unlink(missing_ok=True)
 
 
