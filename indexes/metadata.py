@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,6 +21,10 @@ from indexes.manifest import Manifest, SegmentRecord
 
 READ_ERRORS = (duckdb.Error, UnicodeDecodeError)
 """What DuckDB raises on damaged files."""
+
+SCANNED_SEGMENTS = 512
+SCANNED_DOCUMENTS = 4_000_000
+"""Most segments whose ids one query reads, and most documents, if it reads several segments."""
 
 FILTER_SECONDS = 30.0
 """How long a filter may take."""
@@ -178,7 +182,10 @@ class MetadataStore:
     def count_duplicate_ids(self) -> int:
         """How many live documents have an id that another one before them has."""
         # Eight bytes a document; DuckDB's own distinct count needs ten times that.
-        parts = [self._hashes(segment, ["__id"]) for segment in self._segments]
+        parts = [
+            self._column(f"SELECT hash(__id) AS hash FROM {self._documents(numbers)}")
+            for numbers in self._scans()
+        ]
         hashes = np.concatenate([np.empty(0, dtype=np.uint64), *parts])
         live = live_documents(self._layout, self._manifest)
         hashes = np.sort(hashes if live is None else hashes[live])
@@ -186,14 +193,22 @@ class MetadataStore:
 
     def document_hashes(self, segment: SegmentRecord) -> npt.NDArray[np.uint64]:
         """A hash of each document of a segment with its text and metadata, shape (n,)."""
-        names = document_schema(self._layout, segment).names
-        return self._hashes(segment, [name for name in names if name != "__row"])
-
-    def _hashes(self, segment: SegmentRecord, columns: Sequence[str]) -> npt.NDArray[np.uint64]:
+        columns = document_schema(self._layout, segment).names
+        names = ", ".join(identifier(name) for name in columns if name != "__row")
         path = quote(self._path(segment, DOCUMENTS_FILE))
-        names = ", ".join(map(identifier, columns))
-        found = self._columns_of(f"SELECT hash({names}) AS hash FROM read_parquet({path})", path)
-        return np.asarray(found["hash"], dtype=np.uint64)
+        return self._column(f"SELECT hash({names}) AS hash FROM read_parquet({path})")
+
+    def _scans(self) -> Iterator[range]:
+        """Numbers of neighbouring segments that one query reads: many files, some documents."""
+        first = n_documents = 0
+        for number, segment in enumerate(self._segments):
+            n_documents += segment.n_documents
+            is_full = number - first == SCANNED_SEGMENTS or n_documents > SCANNED_DOCUMENTS
+            if is_full and number > first:
+                yield range(first, number)
+                first, n_documents = number, segment.n_documents
+        if self._segments:
+            yield range(first, len(self._segments))
 
     def _visible(self) -> dict[str, str]:
         """The columns that a filter sees: metadata, and id and text under both their names."""
@@ -252,12 +267,13 @@ class MetadataStore:
         except READ_ERRORS as error:
             raise _damaged(what, error) from error
 
-    def _columns_of(self, sql: str, what: str) -> dict[str, Any]:
+    def _column(self, sql: str) -> npt.NDArray[np.uint64]:
+        """The column `hash` of a query over the documents, in the order of files and rows."""
         try:
-            found: dict[str, Any] = self._connection.execute(sql).fetchnumpy()
+            found = self._connection.execute(sql).fetchnumpy()
         except READ_ERRORS as error:
-            raise _damaged(what, error) from error
-        return found
+            raise _damaged("the documents", error) from error
+        return np.asarray(found["hash"], dtype=np.uint64)
 
 
 def _in_microseconds(table: Any) -> Any:

@@ -23,6 +23,9 @@ from jobs.stream import CutRows, EncodedWindow
 COMMIT_SECONDS = 1.0
 """Least time between two commits, so that many small shards do not mean many manifests."""
 
+COMMIT_SHARE = 1 / 20
+"""Most of the time that goes into commits, however large the manifest is."""
+
 
 def known_texts(layout: Layout, segments: Sequence[SegmentRecord]) -> KnownTexts:
     """Texts that some segments have vectors for, by the segments' numbers."""
@@ -71,6 +74,7 @@ class SegmentSink:
         self._added: list[SegmentRecord] = []
         self._n_committed = 0
         self._committed_at = time.monotonic()
+        self._interval = COMMIT_SECONDS
         self.n_encoded = 0
         self.n_reused = 0
 
@@ -79,7 +83,7 @@ class SegmentSink:
         try:
             for window in windows:
                 self._write_window(window)
-                if time.monotonic() - self._committed_at > COMMIT_SECONDS:
+                if time.monotonic() - self._committed_at > self._interval:
                     self._commit()
         finally:
             if self._writer is not None:
@@ -136,8 +140,10 @@ class SegmentSink:
             return
         segments = {segment.id: segment for segment in self._manifest.segments}
         segments |= {segment.id: segment for segment in self._added}
+        started = time.monotonic()
         write_manifest(self._layout, replace(self._manifest, segments=tuple(segments.values())))
         self._n_committed, self._committed_at = len(self._added), time.monotonic()
+        self._interval = max(COMMIT_SECONDS, (self._committed_at - started) / COMMIT_SHARE)
 
     def _half_rows(self, window: EncodedWindow) -> HalfRows:
         """Vectors of a window's passages: the new ones, and those that lie in segments already."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,9 @@ from hypothesis import strategies as st
 from synthetic import commit, unit_rows, write_segment
 
 from embedder.errors import FilterError, IndexFormatError
+from indexes import metadata
+from indexes.deletions import delete_documents
+from indexes.documents import passage_documents
 from indexes.layout import DOCUMENTS_FILE, Layout
 from indexes.metadata import MetadataStore
 
@@ -267,6 +271,31 @@ def test_duplicate_ids_are_counted(layout: Layout) -> None:
     records = [write_segment(layout, "s", unit_rows(n)) for n in (3, 5)]
     store = MetadataStore(layout, commit(layout, [records[1], records[1]]))
     assert store.count_duplicate_ids() == 5
+    store.close()
+
+
+def test_ids_of_many_segments_are_read_together(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several segments take one query, their documents stay in order, and deleted ones do not
+    count."""
+    monkeypatch.setattr(metadata, "SCANNED_SEGMENTS", 4)
+    monkeypatch.setattr(metadata, "SCANNED_DOCUMENTS", 12)
+    sizes = [1, 2, 1, 3, 2, 20, 1, 1, 3]
+    other = pa.table({"m": ["x"] * 20})
+    records = [
+        write_segment(layout, f"s{i}", unit_rows(n), metadata=other.slice(0, n) if i % 2 else None)
+        for i, n in enumerate(sizes)
+    ]
+    dead = delete_documents(
+        layout, records[5], np.arange(3, 20), passage_documents(layout, records[5])
+    )
+    records = [*records[:5], dead, *records[6:]]
+    store = MetadataStore(layout, commit(layout, [*records, *records[3:6]]))
+    parts = list(store._scans())
+    assert [number for part in parts for number in part] == list(range(12))
+    assert len(parts) == 6
+    assert store.count_duplicate_ids() == 3 + 2 + 3
     store.close()
 
 
