@@ -98,6 +98,18 @@ def check_text_column(schema: pa.Schema, name: str, where: str) -> None:
         )
 
 
+def check_case(schema: pa.Schema, columns: Columns, where: str) -> None:
+    """Raise ColumnError if a file has one of the columns under a name of other case only."""
+    there = {name.casefold(): name for name in schema.names}
+    for name in filter(None, (columns.id, *columns.metadata)):
+        other = there.get(name.casefold(), name)
+        if other != name and name not in schema.names:
+            raise ColumnError(
+                f"{where} has a column {other!r}, which other files name {name!r}.",
+                "Rename it, or list the columns you want with --metadata.",
+            )
+
+
 def is_text(kind: pa.DataType) -> bool:
     """Whether a type holds text: string, large_string, string_view, or a dictionary of these."""
     if types.is_dictionary(kind):

@@ -9,7 +9,14 @@ from dataclasses import dataclass
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedder.columns import ColumnRequest, Columns, check_text_column, choose_columns, is_id
+from embedder.columns import (
+    ColumnRequest,
+    Columns,
+    check_case,
+    check_text_column,
+    choose_columns,
+    is_id,
+)
 from embedder.errors import ColumnError, RequestError, SourceError
 from embedder.rows import Rows, to_rows
 from embedder.sources import SourceFile, find_files
@@ -105,6 +112,7 @@ def open_corpus(sources: Sequence[str], request: ColumnRequest | None = None) ->
     columns = choose_columns(request or ColumnRequest(), first.schema, keys, where=first.file.name)
     for source in opened:
         check_text_column(source.schema, columns.text, source.file.name)
+        check_case(source.schema, columns, source.file.name)
     return Corpus(opened, columns, _partition_types(opened))
 
 

@@ -80,8 +80,10 @@ def shown(where: str) -> str:
 
 
 def cause(message: str) -> str:
-    """DuckDB's message on one line, without what it draws below it and what cannot be set."""
-    return " ".join(_AFTER_CAUSE.split(message)[0].split())[:500]
+    """DuckDB's message on one line, a sentence, without what it draws below it and what cannot
+    be set."""
+    text = " ".join(_AFTER_CAUSE.split(message)[0].split())[:500]
+    return text if text.endswith((".", "!", "?")) else f"{text}."
 
 
 def _check_text(where: str) -> None:

@@ -131,7 +131,7 @@ def plan_build(options: BuildOptions) -> Plan:
         )
     precision = encoder_options.precision or Precision.FP32  # which does not change the width
     width = encoder_options.spec(checkpoint, precision).width
-    _check_memory(corpus, shards, width, contract, before, options.exact_limit)
+    _check_memory(shards, width, contract, before, options.exact_limit)
     calibration = _Calibration(layout, before, corpus, shards)
     encoder = open_encoder(encoder_options, checkpoint=checkpoint, calibration=calibration)
     spec = encoder.encoder.spec
@@ -154,30 +154,19 @@ def _contract(options: BuildOptions, before: Manifest | None) -> Contract:
 
 
 def _check_memory(
-    corpus: Corpus,
     shards: Sequence[Shard],
     width: int,
     contract: Contract,
     before: Manifest | None,
     exact_limit: int,
 ) -> None:
-    """Raise RequestError if no structure over as many vectors as there are texts can be built.
+    """Raise RequestError if no structure over a vector for each row can be built.
 
     An index that keeps its contract is built already, but for what is new.
     """
     if before is None or before.contract != contract or not before.generations:
-        n_least = sum(_n_texts(shard, corpus.columns.text) for shard in shards)
-        choose_structures(n_least, width, contract, exact_limit=exact_limit)
-
-
-def _n_texts(shard: Shard, text: str) -> int:
-    """Rows of a shard whose text is not known to be null."""
-    group = shard.source.metadata.row_group(shard.row_group)
-    columns = (group.column(number) for number in range(group.num_columns))
-    found = next((column for column in columns if column.path_in_schema == text), None)
-    statistics = found.statistics if found is not None else None
-    n_null = (statistics.null_count or 0) if statistics is not None else 0
-    return max(0, shard.n_rows - n_null)
+        n_rows = sum(shard.n_rows for shard in shards)
+        choose_structures(n_rows, width, contract, exact_limit=exact_limit)
 
 
 def default_out(sources: Sequence[str]) -> Path:

@@ -92,12 +92,15 @@ def _parquet_queries(path: str, column: str | None) -> Iterator[str]:
     from embedder.rows import LEFT_OUT
 
     try:
-        request = ColumnRequest(text=column or QUERY_NAMES[0], metadata=())
-        corpus = open_corpus([path], request)
-    except ColumnError:
-        if column:
-            raise
-        corpus = open_corpus([path], ColumnRequest(metadata=()))
+        try:
+            request = ColumnRequest(text=column or QUERY_NAMES[0], metadata=())
+            corpus = open_corpus([path], request)
+        except ColumnError:
+            if column:
+                raise
+            corpus = open_corpus([path], ColumnRequest(metadata=()))
+    except ColumnError as error:
+        raise ColumnError(error.message, error.hint.replace("--text", "--column")) from error
     for rows in read_shards(corpus.shards(), corpus):
         yield from rows.texts
         yield from [""] * sum(rows.counts[reason] for reason in LEFT_OUT)

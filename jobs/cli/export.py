@@ -6,6 +6,8 @@ from typing import Any
 
 import click
 
+from jobs.cli.names import COLUMN_NAMES
+
 
 @click.command("export")
 @click.argument("folder", required=False, metavar="[INDEX]")
@@ -17,7 +19,12 @@ import click
     help="[default: by the ending of --out, else parquet]",
 )
 @click.option("--where", metavar="SQL", help='Only documents for which this holds: "year > 2020".')
-@click.option("--fields", metavar="COLUMNS", help="Metadata, separated by commas.  [default: all]")
+@click.option(
+    "--fields",
+    type=COLUMN_NAMES,
+    metavar="COLUMNS",
+    help="Metadata, separated by commas as in CSV.  [default: all]",
+)
 @click.option("--no-text", is_flag=True, help="Leave out the passages' texts.")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
 def export_command(**options: Any) -> None:
@@ -37,13 +44,12 @@ def export_command(**options: Any) -> None:
     from jobs.find import find_index
     from jobs.progress import show_progress
 
-    named, form = options["fields"], options["format"]
-    fields = None if named is None else tuple(n.strip() for n in named.split(",") if n.strip())
+    form = options["format"]
     asked = ExportOptions(
         out=options["out"],
         format=ExportFormat(form) if form else None,
         where=options["where"],
-        fields=fields,
+        fields=options["fields"],
         with_text=not options["no_text"],
     )
     layout = Layout(find_index(options["folder"] or options["index"]))

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.sizes import MEMORY
 
 if TYPE_CHECKING:
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
 @click.option("--id", metavar="COLUMN", help="Column that identifies a document.")
 @click.option(
     "--metadata",
+    type=COLUMN_NAMES,
     metavar="COLUMNS",
-    help="Columns to keep for filters and results, separated by commas; '' for none."
+    help="Columns to keep for filters and results, separated by commas as in CSV; '' for none."
     "  [default: all others]",
 )
 @click.option(
@@ -138,13 +140,11 @@ def _build_options(options: dict[str, Any]) -> BuildOptions:
     from indexes.manifest import StructureKind
     from jobs.plan import BuildOptions
 
-    metadata = options["metadata"]
-    names = None if metadata is None else tuple(n.strip() for n in metadata.split(",") if n.strip())
     engine, precision = options["engine"], options["precision"]
     return BuildOptions(
         sources=options["sources"],
         out=options["out"],
-        columns=ColumnRequest(text=options["text"], id=options["id"], metadata=names),
+        columns=ColumnRequest(text=options["text"], id=options["id"], metadata=options["metadata"]),
         encoder=EncoderOptions(
             model=options["model"],
             engine=None if engine == "auto" else Engine(engine),

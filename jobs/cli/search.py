@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.names import COLUMN_NAMES
+
 if TYPE_CHECKING:
     from jobs.query import Answers, Hit, Index
     from jobs.query_encoder import QueryOptions
@@ -31,7 +33,12 @@ QUERY_BLOCK = 256
 @click.option("--where", metavar="SQL", help='Only documents for which this holds: "year > 2020".')
 @click.option("--exact", is_flag=True, help="Look at every passage, whatever it takes.")
 @click.option("--explain-plan", is_flag=True, help="Say on stderr how the answer was found.")
-@click.option("--fields", metavar="COLUMNS", help="Metadata to show, separated by commas.")
+@click.option(
+    "--fields",
+    type=COLUMN_NAMES,
+    metavar="COLUMNS",
+    help="Metadata to show, separated by commas as in CSV.",
+)
 @click.option("--queries", metavar="FILE", help="Queries from .parquet, .jsonl, .txt or -.")
 @click.option("--column", help="Column or field of --queries that holds the query.")
 @click.option("--out", metavar="FILE", help="Write the results here.")
@@ -54,8 +61,7 @@ def search_command(**options: Any) -> None:
     form = choose_format(options["format"], options["out"])
     with open_index(options["index"], _query_options(options)) as index:
         named = options["fields"]
-        listed = None if named is None else [n.strip() for n in named.split(",") if n.strip()]
-        fields = index.resolve_fields(listed)
+        fields = index.resolve_fields(named)
         if form is Format.TEXT and named is None:
             fields = fields[:N_TEXT_FIELDS]
         results = _search(index, queries, options, fields, with_sentences=form is Format.TEXT)

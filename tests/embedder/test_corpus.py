@@ -574,6 +574,19 @@ def test_a_later_file_without_the_text_is_named(tmp_path: Path) -> None:
         open_corpus([str(tmp_path)])
 
 
+@pytest.mark.parametrize("name", ["year", "ID"])
+def test_a_column_of_another_case_in_a_later_file_is_refused(tmp_path: Path, name: str) -> None:
+    """A later file's column is not lost because its name differs by case; unless nobody asks."""
+    first = pa.table({"text": ["a"], "id": ["1"], "Year": [1]})
+    renamed = ["text", "ID", "Year"] if name == "ID" else ["text", "id", "year"]
+    pq.write_table(first, tmp_path / "a.parquet")
+    pq.write_table(first.rename_columns(renamed), tmp_path / "b.parquet")
+    with pytest.raises(ColumnError, match=rf"b\.parquet has a column '{name}', which other files"):
+        open_corpus([str(tmp_path)])
+    if name == "year":
+        open_corpus([str(tmp_path)], ColumnRequest(metadata=()))
+
+
 def test_a_column_that_a_later_file_lacks_is_left_out_there(tmp_path: Path) -> None:
     """Files that lack a metadata or id column are read without it."""
     write(tmp_path / "a.parquet", {"text": ["one"], "id": ["i"], "year": [1]})

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -496,7 +497,9 @@ def test_a_bad_json_line(refuse_search: Refuse, tmp_path: Path, line: str) -> No
 def test_a_missing_query_column(refuse_search: Refuse, tmp_path: Path) -> None:
     """A column of queries that is not there is refused."""
     write_corpus(tmp_path / "q.parquet", ["x"])
-    refuse_search("--queries", "q.parquet", "--column", "nope", words=("'nope'",))
+    refuse_search("--queries", "q.parquet", "--column", "nope", words=("'nope'", "Give --column"))
+    pq.write_table(pa.table({"one": ["x"], "two": ["y"]}), tmp_path / "r.parquet")
+    refuse_search("--queries", "r.parquet", words=("one, two", "as in: --column one"))
     (tmp_path / "q.jsonl").write_text('{"query": "x"}\n')
     refuse_search("--queries", "q.jsonl", "--column", "nope", words=("nope", "line 1"))
 
@@ -524,8 +527,18 @@ def test_queries_that_are_no_text(tiny_index: Path, is_stdin: bool) -> None:
     ],
 )
 def test_a_bad_filter(refuse_search: Refuse, where: str) -> None:
-    """A filter that is no expression over the columns is refused."""
-    refuse_search("bank", "--where", where, words=("filter",))
+    """A filter that is no expression over the columns is refused, in whole sentences."""
+    done = refuse_search("bank", "--where", where, words=("filter",))
+    assert re.search(
+        r"[.!?] (For example: --where|It can use the columns|Name columns) ", done.stderr
+    )
+
+
+def test_fields_that_are_no_line_of_csv(run: Run, tiny_index: Path) -> None:
+    """A quote that is not closed is a wrong usage, with an example."""
+    done = run("search", "x", "--index", tiny_index, "--fields", '"title')
+    assert done.returncode == 2
+    assert 'title,"a, b"' in done.stderr.replace("\n", " ")
 
 
 @pytest.mark.parametrize("form", ["text", "json", "jsonl", "csv"])

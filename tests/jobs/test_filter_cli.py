@@ -34,6 +34,8 @@ NAMES = [
     "$1",
     "{}",
     "%s",
+    "a, b",
+    '"',
 ]
 
 
@@ -53,13 +55,13 @@ def odd_index(
 
 @pytest.mark.parametrize("number", range(len(NAMES)), ids=NAMES)
 def test_a_column_of_any_name(run: Run, odd_index: Path, number: int) -> None:
-    """A column is filtered by its name in quotes, and named in --fields as it is."""
+    """A column is filtered by its name in quotes, and named in --fields as CSV has it."""
     name = NAMES[number]
     quoted = '"' + name.replace('"', '""') + '"'
     where = f"{quoted} = {10 * number + 3}"
     done = run(
         *("search", "x", "--index", odd_index, "--format", "jsonl"),
-        *("--where", where, "--fields", name),
+        *("--where", where, "--fields", quoted if "," in name or name == '"' else name),
     )
     assert done.returncode == 0, done.stderr
     (hit,) = map(json.loads, done.stdout.splitlines())
