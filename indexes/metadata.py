@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -61,7 +62,7 @@ class DocumentRow:
 
 
 class MetadataStore:
-    """Queries over the documents and passages of the committed segments.
+    """Queries over the documents and passages of the committed segments, from any thread.
 
     Args:
         layout: the index.
@@ -76,6 +77,7 @@ class MetadataStore:
         self._manifest = manifest
         self._segments = manifest.segments
         self._connection = open_locked(layout.segments)
+        self._lock = threading.Lock()  # a connection holds one result at a time
         self._filters = FilterProcess(layout)
         self._filter_seconds = filter_seconds
         self._columns: dict[str, str] | None = None  # with their types over all segments
@@ -257,20 +259,23 @@ class MetadataStore:
     def _arrow(self, sql: str) -> Any:
         """The result of a query over the documents, as a pyarrow table."""
         try:
-            return self._connection.sql(sql).to_arrow_table()
+            with self._lock:
+                return self._connection.sql(sql).to_arrow_table()
         except READ_ERRORS as error:
             raise _damaged("the documents", error) from error
 
     def _rows(self, sql: str, what: str) -> list[tuple[Any, ...]]:
         try:
-            return self._connection.execute(sql).fetchall()
+            with self._lock:
+                return self._connection.execute(sql).fetchall()
         except READ_ERRORS as error:
             raise _damaged(what, error) from error
 
     def _column(self, sql: str) -> npt.NDArray[np.uint64]:
         """The column `hash` of a query over the documents, in the order of files and rows."""
         try:
-            found = self._connection.execute(sql).fetchnumpy()
+            with self._lock:
+                found = self._connection.execute(sql).fetchnumpy()
         except READ_ERRORS as error:
             raise _damaged("the documents", error) from error
         return np.asarray(found["hash"], dtype=np.uint64)

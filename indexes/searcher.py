@@ -148,13 +148,14 @@ class Searcher:
         """What a filter leaves; the last answer is kept for the next queries."""
         if where is None:
             return self._unfiltered
-        if self._filter.where != where:
+        found = self._filter  # which another thread may replace meanwhile
+        if found.where != where:
             documents = self.metadata.allowed_documents(where)
             if self._live is not None:
                 documents &= self._live
             passages = self.passages.allowed(self._documents.passages(documents))
-            self._filter = _Filter(where, int(np.count_nonzero(documents)), passages)
-        return self._filter
+            found = self._filter = _Filter(where, int(np.count_nonzero(documents)), passages)
+        return found
 
     def _best_documents(self, queries: Rows, k: int, chosen: _Filter, exact: bool) -> Found:
         """The best passages of the k best documents of each query.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -296,6 +297,23 @@ def test_ids_of_many_segments_are_read_together(
     assert [number for part in parts for number in part] == list(range(12))
     assert len(parts) == 6
     assert store.count_duplicate_ids() == 3 + 2 + 3
+    store.close()
+
+
+def test_threads_share_a_store(layout: Layout) -> None:
+    """Queries from several threads at once get the answers that they get one by one."""
+    records = [write_segment(layout, f"s{i}", unit_rows(50, seed=i)) for i in range(3)]
+    store = MetadataStore(layout, commit(layout, records))
+    asked = [{i % 3: [i % 50], (i + 1) % 3: [(7 * i) % 50]} for i in range(120)]
+    with ThreadPoolExecutor(8) as pool:
+        documents = list(pool.map(lambda wanted: store.documents(wanted, ["n"]), asked))
+        passages = list(pool.map(store.passages, asked))
+    for wanted, found, spans in zip(asked, documents, passages, strict=True):
+        places = {(segment, row) for segment, rows in wanted.items() for row in rows}
+        assert {place: row.id for place, row in found.items()} == {
+            (segment, row): f"s{segment}-{row}" for segment, row in places
+        }
+        assert {place: span.document for place, span in spans.items()} == {p: p[1] for p in places}
     store.close()
 
 
