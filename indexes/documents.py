@@ -54,6 +54,32 @@ def read_documents(
         raise _damaged(path, f"{n_rows} documents where {segment.n_documents} were written")
 
 
+def check_documents(
+    layout: Layout, segment: SegmentRecord, rows: Sequence[int], columns: Sequence[str]
+) -> None:
+    """Read some columns of the row groups of some documents, comparing checksums of their pages.
+
+    Args:
+        layout: the index.
+        segment: the segment.
+        rows: numbers of documents in it.
+        columns: those that the file does not have are left out.
+
+    Raises:
+        IndexFormatError: a page is not as it was written.
+    """
+    path = layout.segment(segment.id) / DOCUMENTS_FILE
+    try:
+        with pq.ParquetFile(path, page_checksum_verification=True) as file:
+            sizes = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
+            names = [name for name in columns if name in file.schema_arrow.names]
+            groups = np.unique(np.searchsorted(np.cumsum(sizes), rows, side="right")).tolist()
+            for group in groups:
+                file.read_row_group(group, columns=names, use_threads=False)
+    except (OSError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
 def read_passages(layout: Layout, segment: SegmentRecord) -> PassageTable:
     """All passages of a segment."""
     path = layout.segment(segment.id) / PASSAGES_FILE

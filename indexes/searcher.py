@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -13,6 +13,7 @@ from embedder.records import hash_texts
 from embedder.vectors import Rows
 from indexes.covered import Allowed
 from indexes.deletions import live_documents
+from indexes.documents import check_documents
 from indexes.layout import Layout
 from indexes.manifest import Manifest
 from indexes.manifest_file import check_index_files
@@ -28,7 +29,7 @@ REPAIR = "Run embedder index again to restore it, and embedder verify to see wha
 
 CHECKED_BYTES = 200 << 20
 """An index of at most so many bytes is compared with its digests when it is opened, in about a
-tenth of a second. Of a larger one only what a search returns is."""
+tenth of a second. Of a larger one only what a search returns is, and what is read with it."""
 
 
 @dataclass(frozen=True)
@@ -80,8 +81,9 @@ class Searcher:
     """
 
     def __init__(self, layout: Layout, manifest: Manifest) -> None:
-        check_index_files(layout, manifest, with_digests=manifest.n_bytes <= CHECKED_BYTES)
-        self.manifest = manifest
+        self._is_checked = manifest.n_bytes <= CHECKED_BYTES
+        check_index_files(layout, manifest, with_digests=self._is_checked)
+        self._layout, self.manifest = layout, manifest
         self._width = manifest.encoder.width
         self._documents = PassageDocuments(layout, manifest.segments)
         self._live = live_documents(layout, manifest)
@@ -180,7 +182,7 @@ class Searcher:
             n_candidates = min(n_available, 2 * n_candidates)
 
     def _describe(self, found: Found, fields: Sequence[str]) -> list[list[Neighbour]]:
-        """Fetch passages and documents of all hits in two queries."""
+        """Fetch passages and documents of all hits in two queries, and check them."""
         positions = np.unique(found.positions[found.positions >= 0])
         if not len(positions):
             return [[] for _ in found.positions]
@@ -200,6 +202,8 @@ class Searcher:
         documents = self.metadata.documents({s: sorted(r) for s, r in rows.items()}, fields)
         if spans.keys() != set(places.values()) or len(documents) < sum(map(len, rows.values())):
             raise IndexFormatError("Stored documents or passages are damaged.", REPAIR)
+        if not self._is_checked:
+            self._check_pages(rows, fields)
         self._check_vectors(positions, [spans[place].checksum for place in places.values()])
         for (segment, _), span in spans.items():
             _check_text(span, documents[segment, span.document])
@@ -213,6 +217,15 @@ class Searcher:
             [neighbour(p, s) for p, s in zip(*row, strict=True) if p >= 0]
             for row in zip(found.positions.tolist(), found.scores.tolist(), strict=True)
         ]
+
+    def _check_pages(self, rows: Mapping[int, Collection[int]], fields: Sequence[str]) -> None:
+        """Raise IndexFormatError unless ids and metadata lie in pages that are as written.
+
+        DuckDB does not compare the pages' checksums; texts have digests of their own.
+        """
+        names = ["__row", "__id", *self.metadata.resolve_fields(fields)]
+        for segment, numbers in rows.items():
+            check_documents(self._layout, self.manifest.segments[segment], sorted(numbers), names)
 
     def _check_vectors(self, positions: Positions, checksums: Sequence[int]) -> None:
         """Raise IndexFormatError unless the rows that were scored are those that were written."""

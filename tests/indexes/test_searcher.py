@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -9,14 +10,16 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
-from synthetic import best_documents, commit, unit_rows, write_segment
+from synthetic import best_documents, commit, make_manifest, unit_rows, write_segment
 
 from embedder.errors import FilterError, IndexFormatError, IndexMismatchError
 from embedder.vectors import HalfRows, Rows
+from indexes import searcher as searcher_module
 from indexes.deletions import delete_documents
 from indexes.generation_builder import build_generation
-from indexes.layout import VECTORS_FILE, Layout
+from indexes.layout import DOCUMENTS_FILE, VECTORS_FILE, Layout
 from indexes.manifest import Contract, Manifest
 from indexes.query_plan import ALWAYS_SCANNED, StepKind
 from indexes.searcher import Searcher
@@ -325,3 +328,45 @@ def test_a_missing_file_is_named_at_the_start(tmp_path: Path) -> None:
     (world.layout.segment("s1") / VECTORS_FILE).unlink()
     with pytest.raises(IndexFormatError, match=r"s1/vectors\.npy is missing"):
         Searcher(world.layout, world.manifest)
+
+
+def pages(path: Path, column: str) -> tuple[int, int]:
+    """Where the pages of a column of the first row group begin and end."""
+    group = pq.read_metadata(path).row_group(0)
+    chunks = [group.column(i) for i in range(group.num_columns)]
+    chunk = next(chunk for chunk in chunks if chunk.path_in_schema == column)
+    first = chunk.dictionary_page_offset or chunk.data_page_offset
+    return first, first + chunk.total_compressed_size
+
+
+@pytest.mark.parametrize("column", ["__id", "n"])
+def test_a_large_index_returns_no_damaged_id_or_metadata(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, column: str
+) -> None:
+    """Where nothing was compared at opening, the pages of what is returned are."""
+    layout = Layout(tmp_path / "an.index")
+    layout.root.mkdir()
+    rows = unit_rows(200, width=WIDTH)
+    segment = write_segment(layout, "s", rows, n_batches=2)
+    manifest = replace(make_manifest([segment], WIDTH), n_settled=1)
+    path = layout.segment("s") / DOCUMENTS_FILE
+    whole = path.read_bytes()
+    monkeypatch.setattr(searcher_module, "CHECKED_BYTES", 0)
+
+    def answer(row: int) -> list[tuple[str, int]]:
+        searcher = Searcher(layout, manifest)
+        try:
+            [found] = searcher.search(rows[row : row + 1], 1, fields=["N"])
+            return [(hit.document.id, hit.document.metadata["n"]) for hit in found]
+        finally:
+            searcher.close()
+
+    wanted = answer(7), answer(150)
+    silent = 0
+    begin, end = pages(path, column)
+    for place in range(begin, end, max(1, (end - begin) // 40)):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with contextlib.suppress(IndexFormatError):
+            silent += answer(7) != wanted[0]
+        assert answer(150) == wanted[1]  # from another row group
+    assert not silent
