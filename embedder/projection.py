@@ -1,0 +1,68 @@
+"""A projection of occurrences onto few components, and its codes of one byte a component."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.vectors import Rows, normalise
+
+Codes = npt.NDArray[np.int8]
+"""Codes of rows, int8, shape (n, d)."""
+
+LEVELS = 127
+"""A row is scaled so that its largest component becomes this."""
+
+
+@dataclass(frozen=True)
+class Projection:
+    """A centring and a linear map, fitted on uses of words in the corpus's own text.
+
+    Args:
+        mean: what is taken off each row, float32, shape (width,).
+        components: orthonormal columns, the strongest first, float32, shape (width, d).
+    """
+
+    mean: Rows
+    components: Rows
+
+    def __post_init__(self) -> None:
+        if self.components.shape[:1] != self.mean.shape:
+            raise ValueError(f"mean {self.mean.shape} for components {self.components.shape}")
+
+    def apply(self, rows: Rows) -> Rows:
+        """Unit rows of shape (n, d) of rows of shape (n, width)."""
+        projected = (rows - self.mean) @ self.components
+        return normalise(projected)
+
+
+def fit_projection(rows: Rows, d: int) -> Projection:
+    """The principal components of rows, shape (n, width); at most `d`, and no more than they have.
+
+    A component's largest loading is positive, so that the same rows give the same projection.
+    """
+    mean = rows.mean(axis=0, dtype=np.float64)
+    centred = rows - mean.astype(np.float32)
+    _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
+    kept = vectors[:, ::-1][:, : min(d, rows.shape[1])]
+    largest = np.abs(kept).argmax(axis=0)
+    kept = kept * np.sign(kept[largest, np.arange(kept.shape[1])])
+    return Projection(mean.astype(np.float32), np.ascontiguousarray(kept, dtype=np.float32))
+
+
+def encode_codes(rows: Rows) -> Codes:
+    """Codes of unit rows, int8, shape (n, d).
+
+    Each row has its own scale, which need not be kept: rows are of unit length.
+    """
+    peaks = np.abs(rows).max(axis=1, keepdims=True)
+    scaled = np.divide(rows * LEVELS, peaks, out=np.zeros_like(rows), where=peaks > 0)
+    codes: Codes = np.rint(scaled).astype(np.int8)
+    return codes
+
+
+def decode_codes(codes: Codes) -> Rows:
+    """Unit rows of codes, float32, shape (n, d)."""
+    return normalise(codes.astype(np.float32))
