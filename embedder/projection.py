@@ -34,7 +34,7 @@ class Projection:
 
     def apply(self, rows: Rows) -> Rows:
         """Unit rows of shape (n, d) of rows of shape (n, width)."""
-        projected = (rows - self.mean) @ self.components
+        projected = ((rows - self.mean) @ self.components).astype(np.float32, copy=False)
         return normalise(projected)
 
 
