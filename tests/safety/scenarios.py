@@ -251,7 +251,7 @@ class Scenarios:
 
     def export_npy(self) -> ExportScenario:
         """`export` into two files in place of older ones."""
-        files = ("all.parquet", "all.npy")
+        files = ("all.rows.parquet", "all.npy")
         return self._export("export npy", files, dict.fromkeys(files, b"an older one"))
 
     def _export(self, name: str, files: tuple[str, ...], before: Entries) -> ExportScenario:
