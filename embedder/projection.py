@@ -5,12 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-import numpy.typing as npt
 
+from embedder.records import Codes
 from embedder.vectors import Rows, normalise
-
-Codes = npt.NDArray[np.int8]
-"""Codes of rows, int8, shape (n, d)."""
 
 LEVELS = 127
 """A row is scaled so that its largest component becomes this."""
@@ -31,6 +28,11 @@ class Projection:
     def __post_init__(self) -> None:
         if self.components.shape[:1] != self.mean.shape:
             raise ValueError(f"mean {self.mean.shape} for components {self.components.shape}")
+
+    @property
+    def n_components(self) -> int:
+        """Components of a projected row."""
+        return int(self.components.shape[1])
 
     def apply(self, rows: Rows) -> Rows:
         """Unit rows of shape (n, d) of rows of shape (n, width)."""

@@ -19,6 +19,63 @@ def hash_texts(texts: Sequence[str]) -> TextHashes:
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2).astype(np.uint64)
 
 
+def hash_word(form: str) -> int:
+    """What stands for a word in an index: 64 bits of a hash of its form."""
+    return int.from_bytes(hashlib.blake2b(form.encode("utf-8"), digest_size=8).digest(), "little")
+
+
+OCCURRENCE = np.dtype(
+    [("word", "<u8"), ("start", "<i4"), ("length", "<u2"), ("draw", "<u2")], align=False
+)
+"""One use of a word in a passage: hash of the word's form, first character in the passage,
+number of characters, and the number by which a uniform sample is drawn."""
+
+OccurrenceRecords = npt.NDArray[np.void]
+"""Records of type OCCURRENCE, shape (n,)."""
+
+Codes = npt.NDArray[np.int8]
+"""Vectors of occurrences as they lie on disk, shape (n, n_components)."""
+
+
+@dataclass(frozen=True)
+class Occurrences:
+    """The uses of words in some passages, in the order of the passages and of their texts.
+
+    Args:
+        ends: for each passage one past the number of its last occurrence, int64.
+        records: the occurrences, shape (n,).
+        codes: their vectors, shape (n, n_components).
+    """
+
+    ends: npt.NDArray[np.int64]
+    records: OccurrenceRecords
+    codes: Codes
+
+    def __post_init__(self) -> None:
+        n = int(self.ends[-1]) if len(self.ends) else 0
+        if self.ends.dtype != np.int64 or self.records.dtype != OCCURRENCE:
+            raise ValueError(f"ends are {self.ends.dtype}, records {self.records.dtype}")
+        if len(self.records) != n or len(self.codes) != n or self.codes.dtype != np.int8:
+            raise ValueError(f"{len(self.records)} records, {len(self.codes)} codes, wanted {n}")
+
+    def of(self, passage: int) -> Occurrences:
+        """Those of one passage."""
+        first = int(self.ends[passage - 1]) if passage else 0
+        own = slice(first, int(self.ends[passage]))
+        n = np.array([own.stop - own.start], dtype=np.int64)
+        return Occurrences(n, self.records[own], self.codes[own])
+
+    @classmethod
+    def join(cls, parts: Sequence[Occurrences], n_components: int) -> Occurrences:
+        """Those of the passages of all parts, one part after the other."""
+        counts = [np.diff(part.ends, prepend=0) for part in parts]
+        return cls(
+            np.cumsum(np.concatenate([np.empty(0, np.int64), *counts]), dtype=np.int64),
+            np.concatenate([np.empty(0, OCCURRENCE), *(part.records for part in parts)]),
+            np.concatenate([np.empty((0, n_components), np.int8), *(p.codes for p in parts)]),
+        )
+
+
 def is_utf8(text: str) -> bool:
     """Whether a text has no lone surrogates, which stand for bytes that were no UTF-8."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)

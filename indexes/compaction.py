@@ -16,7 +16,8 @@ from embedder.vectors import HalfRows
 from indexes.deletions import DocumentNumbers, HashSet, read_deleted, read_keys
 from indexes.documents import document_schema, read_documents, read_passages
 from indexes.layout import Layout
-from indexes.manifest import SegmentRecord, ShardRecord
+from indexes.manifest import SegmentRecord, SenseBasis, ShardRecord
+from indexes.occurrences import open_occurrences, read_forms
 from indexes.segments import SegmentWriter, iterate_vectors
 
 SMALL_PASSAGES = 65_536
@@ -50,7 +51,11 @@ def _is_small(run: Sequence[SegmentRecord]) -> bool:
 
 
 def merge_segments(
-    layout: Layout, run: Sequence[SegmentRecord], width: int, excluded: HashSet
+    layout: Layout,
+    run: Sequence[SegmentRecord],
+    width: int,
+    excluded: HashSet,
+    basis: SenseBasis | None = None,
 ) -> SegmentRecord:
     """Write one segment with the live documents of some; the manifest commits it later.
 
@@ -59,12 +64,14 @@ def merge_segments(
         run: the segments.
         width: components of a vector.
         excluded: documents that were deleted on request; the other deleted ones were replaced.
+        basis: how occurrences of words are kept, None for an index without.
     """
     if len(run) == 1 and run[0].deletion is None:
         return run[0]
     key = [[s.id, s.deletion.file.sha256 if s.deletion else None] for s in run]
-    writer = SegmentWriter(layout, digest_of(["merged", key])[:32], width)
+    writer = SegmentWriter(layout, digest_of(["merged", key])[:32], width, basis)
     shards: list[ShardRecord] = []
+    forms: dict[int, str] = {}
     try:
         for segment in run:
             live = np.ones(segment.n_documents, dtype=np.bool_)
@@ -73,8 +80,9 @@ def merge_segments(
             replaced = deleted[~excluded.holds(read_keys(layout, segment, deleted))]
             passages = read_passages(layout, segment)
             shards += _moved(segment.shards, live, replaced, passages, writer.n_documents)
-            _copy(layout, segment, live, passages, writer, width)
-        return writer.publish(shards)
+            _copy(layout, segment, live, passages, writer, width, basis)
+            forms |= read_forms(layout, segment) if basis else {}
+        return writer.publish(shards, forms)
     except BaseException:
         writer.discard()
         raise
@@ -115,10 +123,12 @@ def _copy(
     passages: PassageTable,
     writer: SegmentWriter,
     width: int,
+    basis: SenseBasis | None,
 ) -> None:
     """Append the live documents of a segment, a batch at a time; its shards keep the counts."""
     is_kept = live[passages.document]
     vectors = _Reader(iterate_vectors(layout, segment, width, 1024), width)
+    occurrences = open_occurrences(layout, segment) if basis else None
     first = 0
     for table in read_documents(layout, segment):
         last = first + table.num_rows
@@ -135,6 +145,7 @@ def _copy(
             n_windowed=0,
             n_truncated=0,
             counts=Counter(),
+            occurrences=occurrences.take_kept(int(low), is_kept[low:high]) if occurrences else None,
         )
         first = last
 

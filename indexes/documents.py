@@ -105,6 +105,19 @@ def passage_documents(layout: Layout, segment: SegmentRecord) -> npt.NDArray[np.
     return found
 
 
+def read_table(path: Path, schema: pa.Schema) -> pa.Table:
+    """A whole small table, which has the columns of `schema`.
+
+    Raises:
+        IndexFormatError: the file is not as it was written.
+    """
+    batches = list(_read(path, None))
+    try:
+        return pa.Table.from_batches(batches, schema)
+    except (ValueError, pa.ArrowException) as error:
+        raise _damaged(path, error) from error
+
+
 def _read(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]:
     """Batches of a Parquet file, the checksums of its pages compared."""
     try:

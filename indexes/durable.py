@@ -11,6 +11,7 @@ import io
 import os
 import shutil
 import tokenize
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -133,6 +134,18 @@ def replace_file(final: Path, content: bytes) -> None:
         os.fsync(file.fileno())
     temporary.replace(final)
     sync_folder(final.parent)
+
+
+def publish_contents(final: Path, contents: Mapping[str, bytes]) -> dict[str, FileRecord]:
+    """Make a folder with these files, durably, and record them; the folder above it may be new."""
+    make_folder(final.parent)
+    temporary = temporary_beside(final)
+    shutil.rmtree(temporary, ignore_errors=True)
+    temporary.mkdir()
+    for name, content in contents.items():
+        with create_file(temporary / name) as file:
+            file.write(content)
+    return publish_folder(temporary, final)
 
 
 def publish_folder(temporary: Path, final: Path) -> dict[str, FileRecord]:

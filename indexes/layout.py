@@ -8,6 +8,15 @@ from pathlib import Path
 DOCUMENTS_FILE = "documents.parquet"
 PASSAGES_FILE = "passages.parquet"
 VECTORS_FILE = "vectors.npy"
+OCCURRENCES_FILE = "occurrences.npy"
+CODES_FILE = "occurrence_codes.npy"
+ENDS_FILE = "occurrence_ends.npy"
+WORDS_FILE = "words.parquet"
+FUNCTION_WORDS_FILE = "function_words.json"
+PROJECTION_FILE = "projection.npy"
+SENSES_FILE = "senses.parquet"
+USES_FILE = "uses.npy"
+CENTROIDS_FILE = "centroids.npy"
 FAISS_FILE = "index.faiss"
 INDEX_ENDING = ".index"
 
@@ -57,6 +66,11 @@ class Layout:
         """Folder of the files that say which documents are deleted."""
         return self.root / "deleted"
 
+    @property
+    def senses(self) -> Path:
+        """Folder of the sense inventories, and of what the vectors of occurrences rest on."""
+        return self.root / "senses"
+
     def segment(self, segment_id: str) -> Path:
         """Folder of one segment."""
         return self.segments / segment_id
@@ -64,3 +78,7 @@ class Layout:
     def generation(self, generation_id: str) -> Path:
         """Folder of one generation of the FAISS structure."""
         return self.ann / generation_id
+
+    def sense_folder(self, name: str) -> Path:
+        """Folder of one sense inventory, or of one basis."""
+        return self.senses / name

@@ -38,11 +38,11 @@ def find_leftovers(layout: Layout, manifest: Manifest) -> Iterator[Leftover]:
             if path.name not in used[folder.name]:
                 yield Leftover(str(path), is_removed=True)
     for folder, records in named_files(layout, manifest):
-        if folder.parent in (layout.segments, layout.ann) and folder.is_dir():
+        if folder.parent in (layout.segments, layout.ann, layout.senses) and folder.is_dir():
             for path in sorted(folder.iterdir()):
                 if path.name not in records:
                     yield Leftover(str(path), is_removed=False)
 
 
-def _folders(layout: Layout) -> tuple[Path, Path, Path]:
-    return layout.segments, layout.ann, layout.deleted
+def _folders(layout: Layout) -> tuple[Path, Path, Path, Path]:
+    return layout.segments, layout.ann, layout.senses, layout.deleted

@@ -69,6 +69,7 @@ class SegmentRecord:
             deleted.
         n_documents: documents with a text, those deleted since included.
         n_passages: passages, each with a vector, those deleted since included.
+        n_occurrences: uses of words in them, each with a vector; 0 in an index without senses.
         files: the segment's files.
         deletion: what was deleted from it, None if nothing.
     """
@@ -77,6 +78,7 @@ class SegmentRecord:
     shards: tuple[ShardRecord, ...]
     n_documents: int
     n_passages: int
+    n_occurrences: int = 0
     files: dict[str, FileRecord]
     deletion: DeletionRecord | None = None
 
@@ -180,6 +182,44 @@ class GenerationRecord:
 
 
 @dataclass(frozen=True, kw_only=True)
+class SenseBasis:
+    """What the vectors of occurrences rest on, found once, from a sample of the first sources.
+
+    Args:
+        id: digest of its files and of the cap.
+        cap: most occurrences of a word that are kept.
+        n_components: components of an occurrence's vector.
+        files: the function words, and the projection.
+    """
+
+    id: str
+    cap: int
+    n_components: int
+    files: dict[str, FileRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
+class SenseRecord:
+    """One built sense inventory.
+
+    Args:
+        id: digest of the segments and of the inventory before it.
+        segments: the segments that it covers: id, and name of the deletion if there is one.
+        n_words: words with senses.
+        n_senses: their senses.
+        n_uses: occurrences that carry a sense.
+        files: its files.
+    """
+
+    id: str
+    segments: tuple[tuple[str, str], ...]
+    n_words: int
+    n_senses: int
+    n_uses: int
+    files: dict[str, FileRecord]
+
+
+@dataclass(frozen=True, kw_only=True)
 class SourceRecord:
     """One Parquet file that was indexed, as it was named, with its rows and bytes."""
 
@@ -228,6 +268,8 @@ class Manifest:
         n_settled: how many of the first segments the last finished run left; those after them
             were committed by a run that has not finished.
         generations: its FAISS structures, over different segments.
+        basis: what the vectors of occurrences rest on, None for an index without senses.
+        senses: its sense inventory.
         n_duplicate_ids: documents whose id an earlier document has.
         calibration: the file of calibration texts, for int8.
         excluded: documents that were deleted and stay out even if the sources hold them: name
@@ -246,6 +288,8 @@ class Manifest:
     segments: tuple[SegmentRecord, ...] = ()
     n_settled: int = 0
     generations: tuple[GenerationRecord, ...] = ()
+    basis: SenseBasis | None = None
+    senses: SenseRecord | None = None
     n_duplicate_ids: int = 0
     calibration: FileRecord | None = None
     excluded: tuple[str, FileRecord] | None = None
@@ -267,6 +311,8 @@ class Manifest:
         """Bytes of all files that it names."""
         records = [record for part in self.segments for record in part.files.values()]
         records += [record for part in self.generations for record in part.files.values()]
+        for sense_part in (self.basis, self.senses):
+            records += sense_part.files.values() if sense_part else []
         records += [segment.deletion.file for segment in self.segments if segment.deletion]
         records += [self.excluded[1]] if self.excluded else []
         records += [self.calibration] if self.calibration else []
@@ -317,5 +363,6 @@ class Manifest:
         return {
             "segments": {segment.id for segment in self.segments},
             "ann": {generation.id for generation in self.generations},
+            "senses": {part.id for part in (self.basis, self.senses) if part},
             "deleted": deletions | ({self.excluded[0]} if self.excluded else set()),
         }

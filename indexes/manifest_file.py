@@ -80,6 +80,9 @@ def named_files(layout: Layout, manifest: Manifest) -> list[tuple[Path, dict[str
             found.append((layout.deleted, {segment.deletion.name: segment.deletion.file}))
     for generation in manifest.generations:
         found.append((layout.generation(generation.id), generation.files))
+    for part in (manifest.basis, manifest.senses):
+        if part:
+            found.append((layout.sense_folder(part.id), part.files))
     if manifest.excluded:
         found.append((layout.deleted, dict([manifest.excluded])))
     if manifest.calibration:
@@ -98,6 +101,8 @@ def _from_json(content: dict[str, Any]) -> Manifest:
     names = [name for found in manifest.file_names().values() for name in found]
     names += [name for segment in manifest.segments for name in segment.files]
     names += [name for generation in manifest.generations for name in generation.files]
+    sense_parts = (manifest.basis, manifest.senses)
+    names += [name for part in sense_parts if part for name in part.files]
     strange = [name for name in names if not re.fullmatch(r"\w[\w.-]*", name, re.ASCII)]
     if strange:
         raise ValueError(f"{strange[0]!r} is no name of a file of an index")

@@ -17,8 +17,9 @@ from indexes.deletions import read_deleted
 from indexes.documents import read_documents
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
 from indexes.manifest import SegmentRecord
+from indexes.npy import NPY_HEADER_BYTES
 from indexes.problems import Faults, Problem
-from indexes.segments import NPY_HEADER_BYTES, iterate_vectors, open_vectors, row_checksums
+from indexes.segments import iterate_vectors, open_vectors, row_checksums
 
 BLOCK_ROWS = 8192
 OWN_FIELDS = [("__row", pa.int32()), ("__id", pa.string()), ("__text", pa.string())]

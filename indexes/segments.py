@@ -7,7 +7,7 @@ import os
 import shutil
 import zlib
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,18 +15,18 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from embedder.errors import IndexFormatError
-from embedder.records import PassageTable
+from embedder.records import Occurrences, PassageTable
 from embedder.specs import ChunkSpec, EncoderSpec, digest_of
 from embedder.vectors import HalfRows
 from indexes.durable import NPY_ERRORS, create_file, publish_folder, temporary_beside
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
-from indexes.manifest import SegmentRecord, ShardRecord
+from indexes.manifest import SegmentRecord, SenseBasis, ShardRecord
+from indexes.npy import NPY_HEADER_BYTES, npy_header
+from indexes.occurrences import OccurrenceWriter
 from indexes.parquet_writer import ParquetWriter
 
 COMPRESSION = "zstd"
 REPAIR = "Run embedder index again to restore it."
-NPY_HEADER_BYTES = 128
-"""Room for the header of a .npy file of any number of rows, so it can be written at the end."""
 
 PASSAGE_SCHEMA = pa.schema(
     [
@@ -56,9 +56,12 @@ class SegmentWriter:
         layout: the index.
         segment_id: the segment's id.
         width: components of a vector.
+        senses: how occurrences of words are kept, None for a segment without.
     """
 
-    def __init__(self, layout: Layout, segment_id: str, width: int) -> None:
+    def __init__(
+        self, layout: Layout, segment_id: str, width: int, senses: SenseBasis | None = None
+    ) -> None:
         self.id = segment_id
         self._final = layout.segment(segment_id)
         self.folder = self._temporary = temporary_beside(self._final)
@@ -72,6 +75,9 @@ class SegmentWriter:
         self.n_documents = self._n_passages = self._n_tokens = 0
         self._n_windowed = self._n_truncated = 0
         self._counts: Counter[str] = Counter()
+        self._occurrences: OccurrenceWriter | None = None
+        if senses is not None:
+            self._occurrences = OccurrenceWriter(self.folder, senses.n_components, senses.cap)
 
     def write(
         self,
@@ -84,6 +90,7 @@ class SegmentWriter:
         n_windowed: int,
         n_truncated: int,
         counts: Counter[str],
+        occurrences: Occurrences | None = None,
     ) -> None:
         """Append documents with their passages.
 
@@ -96,6 +103,7 @@ class SegmentWriter:
             n_windowed: documents that became several passages.
             n_truncated: documents whose end was cut off.
             counts: rows left out or defective, by reason.
+            occurrences: uses of words in the passages, for a segment that keeps them.
         """
         first = self.n_documents
         own = {
@@ -112,6 +120,10 @@ class SegmentWriter:
         self._passages.write(_passage_table(passages, first, row_checksums(vectors)))
         self._vectors.write(vectors.astype("<f2", copy=False).tobytes())
         self._vectors.flush()  # later batches read rows of equal texts back
+        if self._occurrences is not None:
+            if occurrences is None or len(occurrences.ends) != len(passages):
+                raise ValueError("every passage's occurrences are wanted")
+            self._occurrences.write(occurrences)
         self.n_documents += len(ids)
         self._n_passages += len(passages)
         self._n_tokens += int(passages.n_tokens.sum(dtype=np.int64))
@@ -119,20 +131,26 @@ class SegmentWriter:
         self._n_truncated += n_truncated
         self._counts += counts
 
-    def publish(self, shards: Sequence[ShardRecord] = ()) -> SegmentRecord:
+    def publish(
+        self, shards: Sequence[ShardRecord] = (), forms: Mapping[int, str] | None = None
+    ) -> SegmentRecord:
         """Finish the files and give the folder its final name; the manifest commits it later.
 
         Args:
             shards: the shards it holds; by default one, which has the segment's id and what was
                 counted while it was written.
+            forms: form of each word by its hash, for a segment that keeps occurrences.
         """
         if self._documents is None:
             raise ValueError("a segment needs at least one batch, even an empty one")
         self._documents.close()
         self._passages.close()
         self._vectors.seek(0)
-        self._vectors.write(_npy_header(self._n_passages, self._width))
+        self._vectors.write(npy_header(np.dtype("<f2"), (self._n_passages, self._width)))
         self._vectors.close()
+        n_occurrences = 0
+        if self._occurrences is not None:
+            n_occurrences = self._occurrences.publish(forms or {})
         files = publish_folder(self._temporary, self._final)
         self.folder = self._final
         one = ShardRecord(
@@ -149,12 +167,13 @@ class SegmentWriter:
             shards=tuple(shards) or (one,),
             n_documents=self.n_documents,
             n_passages=self._n_passages,
+            n_occurrences=n_occurrences,
             files=files,
         )
 
     def discard(self) -> None:
         """Drop what was written and is not published."""
-        for file in (self._documents, self._passages, self._vectors):
+        for file in (self._documents, self._passages, self._vectors, self._occurrences):
             with contextlib.suppress(OSError):  # what is dropped need not be complete
                 if file is not None:
                     file.close()
@@ -208,13 +227,6 @@ def _passage_table(
         ],
         schema=PASSAGE_SCHEMA,
     )
-
-
-def _npy_header(n_rows: int, width: int) -> bytes:
-    """The header of a version 1.0 .npy file, padded to NPY_HEADER_BYTES (NumPy's NEP 1)."""
-    values = f"{{'descr': '<f2', 'fortran_order': False, 'shape': ({n_rows}, {width}), }}"
-    body = values.encode("latin1").ljust(NPY_HEADER_BYTES - 11) + b"\n"
-    return b"\x93NUMPY\x01\x00" + len(body).to_bytes(2, "little") + body
 
 
 def open_vectors(layout: Layout, segment: SegmentRecord, width: int) -> HalfRows:

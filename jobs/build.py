@@ -15,6 +15,7 @@ from dataclasses import replace
 from typing import Any
 
 import pyarrow as pa
+from threadpoolctl import threadpool_limits
 
 from embedder.corpus import read_shards
 from embedder.errors import EmbedderError, IndexFormatError, IndexMismatchError, SourceError
@@ -24,13 +25,23 @@ from indexes.deletions import NO_KEYS, read_deleted, read_excluded, read_keys, w
 from indexes.durable import FileRecord, record_file, replace_file
 from indexes.generation_builder import build_generation
 from indexes.generations import plan_generations
-from indexes.manifest import GenerationRecord, Manifest, SegmentRecord, SourceRecord, StructureKind
+from indexes.manifest import (
+    GenerationRecord,
+    Manifest,
+    SegmentRecord,
+    SenseBasis,
+    SenseRecord,
+    SourceRecord,
+    StructureKind,
+)
 from indexes.manifest_file import check_index_files, read_manifest, write_manifest
 from indexes.metadata import MetadataStore
 from indexes.structures import ALWAYS_EXACT
 from jobs.changes import compare, count_changes, shard_ids
-from jobs.plan import BuildOptions, Plan, plan_build, read_before
+from jobs.induction import update_senses
+from jobs.plan import BuildOptions, Plan, plan_build, read_before, sample_texts
 from jobs.progress import Progress
+from jobs.sense_basis import FUNCTION_WORD_TEXTS, Basis, make_basis, open_basis
 from jobs.settle import exclude, restore, settle, without_shards
 from jobs.sink import SegmentSink, known_texts
 from jobs.stream import cut_rows, encode_windows, gather_windows
@@ -44,6 +55,8 @@ NOTHING: dict[str, Any] = {
     "generations": (),
     "calibration": None,
     "excluded": None,
+    "basis": None,
+    "senses": None,
 }
 """A manifest without the parts whose files are looked at one by one."""
 
@@ -77,6 +90,7 @@ class _Build:
         self._layout = plan.layout
         self._width = plan.encoder.encoder.spec.width
         self._sink: SegmentSink | None = None
+        self._basis: Basis | None = None
         self._whole_ids: set[str] = set()
         self._excluded = NO_KEYS  # documents that were deleted on request and stay out
         self._excluded_file: tuple[str, FileRecord] | None = None
@@ -86,6 +100,8 @@ class _Build:
     def run(self) -> BuildSummary:
         """Encode what is missing, build the FAISS structures, commit."""
         manifest = self._first_manifest()
+        if manifest.basis:
+            self._basis = open_basis(self._layout, manifest.basis)
         self._progress.start_stage("comparing the sources with the index")
         ids = shard_ids(self._plan)
         whole = self._whole_segments(manifest, ids)
@@ -121,9 +137,18 @@ class _Build:
             chunking=plan.chunking,
             contract=plan.contract,
             calibration=self._write_calibration(),
+            basis=self._make_basis(),
         )
         write_manifest(self._layout, manifest)
         return manifest
+
+    def _make_basis(self) -> SenseBasis | None:
+        plan = self._plan
+        if not plan.occurrences:
+            return None
+        self._progress.start_stage("looking at the words of a sample")
+        texts = sample_texts(plan.corpus, plan.shards, FUNCTION_WORD_TEXTS)
+        return make_basis(self._layout, plan.encoder, plan.chunking, texts, plan.occurrences)
 
     def _write_calibration(self) -> FileRecord | None:
         if self._plan.encoder.encoder.spec.precision is not Precision.INT8:
@@ -203,15 +228,19 @@ class _Build:
         """Stream the missing shards through the encoder into segments, committing as they end."""
         if not missing:
             return []
-        plan, stop = self._plan, threading.Event()
+        plan, basis, stop = self._plan, self._basis, threading.Event()
         shards = [plan.shards[i] for i in missing]
         self._progress.start_stage("encoding", sum(shard.n_rows for shard in shards))
         rows = run_ahead(read_shards(shards, plan.corpus), QUEUE_BATCHES)
-        cuts = run_ahead(cut_rows(rows, plan.encoder, plan.chunking), QUEUE_BATCHES)
+        cuts = run_ahead(
+            cut_rows(rows, plan.encoder, plan.chunking, basis.finder if basis else None),
+            QUEUE_BATCHES,
+        )
         windows = encode_windows(
             gather_windows(cuts),
             plan.encoder,
             known_texts(self._layout, whole),
+            basis.projection if basis else None,
             first_segment=len(whole),
             progress=self._progress,
             stop=stop,
@@ -220,10 +249,19 @@ class _Build:
         names = [ids[i] for i in missing]
         committed = replace(manifest, engine=plan.encoder.encoder.description)
         self._sink = SegmentSink(
-            self._layout, committed, whole, names, self._excluded, self._progress
+            self._layout,
+            committed,
+            whole,
+            names,
+            self._excluded,
+            self._progress,
+            basis.finder.forms if basis else None,
         )
         try:
-            return self._sink.write(encoded)
+            # Small products of matrices between batches: threads for them would only wait for
+            # each other, and stand in the way of the encoder's.
+            with threadpool_limits(1, user_api="blas"):
+                return self._sink.write(encoded)
         finally:
             encoded.close()
 
@@ -257,6 +295,7 @@ class _Build:
             segments=segments,
             n_settled=len(segments),
             generations=self._generations(manifest, segments),
+            senses=self._senses(manifest, segments),
             sources=self._sources(manifest),
             excluded=self._excluded_file,
             engine=self._engine(manifest),
@@ -300,6 +339,13 @@ class _Build:
                 progress=self._progress.reach,
             )
             for item in wanted
+        )
+
+    def _senses(self, manifest: Manifest, segments: Sequence[SegmentRecord]) -> SenseRecord | None:
+        if manifest.basis is None:
+            return None
+        return update_senses(
+            self._layout, segments, manifest.basis, manifest.senses, self._progress
         )
 
     def _note_structure(self, segments: Sequence[SegmentRecord]) -> None:

@@ -13,6 +13,7 @@ from indexes.layout import Layout
 from indexes.manifest import GenerationRecord, Manifest, SegmentRecord
 from indexes.manifest_file import read_manifest
 from indexes.structures import EXACT_LIMIT
+from jobs.induction import update_senses
 from jobs.progress import Progress
 from jobs.writing import commit, read_whole, writing
 
@@ -67,6 +68,9 @@ def compact_index(
         after = _compacted(layout, before, progress)
         if after.segments != before.segments:
             after = _with_generations(layout, after, progress, exact_limit)
+            if after.basis:
+                senses = update_senses(layout, after.segments, after.basis, after.senses, progress)
+                after = replace(after, senses=senses)
             after = commit(layout, after, "compact")
     return CompactSummary(
         index=str(layout.root),
@@ -83,7 +87,9 @@ def _compacted(layout: Layout, manifest: Manifest, progress: Progress) -> Manife
     segments: list[SegmentRecord] = []
     excluded = read_excluded(layout, manifest)
     for run in plan_compaction(layout, manifest.segments):
-        segments.append(merge_segments(layout, run, manifest.encoder.width, excluded))
+        segments.append(
+            merge_segments(layout, run, manifest.encoder.width, excluded, manifest.basis)
+        )
         progress.count_documents(segments[-1].n_documents)
     return replace(manifest, segments=tuple(segments), n_settled=len(segments))
 

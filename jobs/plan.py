@@ -34,6 +34,7 @@ from indexes.manifest_file import read_manifest
 from indexes.structures import EXACT_LIMIT, choose_structures
 
 DEFAULT_CONTRACT = Contract(recall=0.95, memory=4 << 30)
+DEFAULT_OCCURRENCES = 10_000
 CALIBRATION_TEXTS = 250
 CALIBRATION_SHARDS = 25
 SEED = 1729
@@ -58,6 +59,8 @@ class BuildOptions:
         recall: least recall@10 of the FAISS structure; default .95.
         memory: most bytes for building it and searching it; default 4 GiB.
         structure: the kind of FAISS structure; default the best that the contract allows.
+        senses: whether to keep the uses of words for word senses; default yes.
+        occurrences: most uses of one word that are kept; default 10,000.
         exact_limit: most passages for which the FAISS structure is exact.
     """
 
@@ -73,6 +76,8 @@ class BuildOptions:
     recall: float | None = None
     memory: int | None = None
     structure: StructureKind | None = None
+    senses: bool | None = None
+    occurrences: int | None = None
     exact_limit: int = EXACT_LIMIT
 
 
@@ -89,6 +94,7 @@ class Plan:
         calibration: the texts that calibrated int8.
         contract: what the FAISS structure has to keep.
         before: the committed state, None for a new index.
+        occurrences: most uses of one word that are kept for word senses; 0 for none.
     """
 
     layout: Layout
@@ -99,6 +105,7 @@ class Plan:
     calibration: list[str]
     contract: Contract
     before: Manifest | None
+    occurrences: int
 
 
 def plan_build(options: BuildOptions) -> Plan:
@@ -107,6 +114,7 @@ def plan_build(options: BuildOptions) -> Plan:
     layout = Layout(Path(options.out) if options.out else default_out(options.sources))
     before = read_before(layout)
     contract = _contract(options, before)
+    cap = _occurrences(options, before, layout)
     if options.add and options.undelete:
         raise RequestError(
             "--undelete brings back what all sources hold, and --add names only some of them.",
@@ -138,7 +146,7 @@ def plan_build(options: BuildOptions) -> Plan:
     chunking = _chunking(options, before, spec)
     if before is not None:
         _check_same(before, spec, chunking, corpus, layout)
-    return Plan(layout, corpus, shards, encoder, chunking, calibration.texts, contract, before)
+    return Plan(layout, corpus, shards, encoder, chunking, calibration.texts, contract, before, cap)
 
 
 def _contract(options: BuildOptions, before: Manifest | None) -> Contract:
@@ -167,6 +175,27 @@ def _check_memory(
     if before is None or before.contract != contract or not before.generations:
         n_rows = sum(shard.n_rows for shard in shards)
         choose_structures(n_rows, width, contract, exact_limit=exact_limit)
+
+
+def _occurrences(options: BuildOptions, before: Manifest | None, layout: Layout) -> int:
+    """Most uses of a word that are kept; as the index was built, and 10,000 in a new one."""
+    if options.occurrences is not None and options.senses is False:
+        raise RequestError(
+            "--no-senses keeps no uses of words, and --occurrences says how many.",
+            "Leave one of them out.",
+        )
+    if before is None:
+        return 0 if options.senses is False else options.occurrences or DEFAULT_OCCURRENCES
+    old = before.basis.cap if before.basis else 0
+    new = options.occurrences or (old if options.senses is None else options.senses and old)
+    if new != old or (options.senses and not old):
+        had = f"with at most {old:,} uses a word" if old else "without senses"
+        raise IndexMismatchError(
+            f"{layout.root} was built {had}.",
+            "Leave the option out to keep the index as it was built, choose another --out, or "
+            f"remove {layout.root} to build it anew.",
+        )
+    return old
 
 
 def default_out(sources: Sequence[str]) -> Path:

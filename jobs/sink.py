@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from embedder.records import Occurrences
 from embedder.vectors import HalfRows
 from indexes.deletions import DocumentNumbers, HashSet, document_keys, set_deleted
 from indexes.documents import passage_documents, read_passages
@@ -16,6 +17,7 @@ from indexes.known_texts import KnownTexts, place, unpack
 from indexes.layout import Layout
 from indexes.manifest import Manifest, SegmentRecord
 from indexes.manifest_file import write_manifest
+from indexes.occurrences import read_occurrences
 from indexes.segments import SegmentWriter, read_rows
 from jobs.progress import Progress
 from jobs.stream import CutRows, EncodedWindow
@@ -50,6 +52,7 @@ class SegmentSink:
         names: id of each shard's segment.
         excluded: documents that were deleted on request.
         progress: told of every batch of documents.
+        forms: form of each word by its hash, for an index with senses; it grows as texts are read.
     """
 
     def __init__(
@@ -60,8 +63,9 @@ class SegmentSink:
         names: Sequence[str],
         excluded: HashSet,
         progress: Progress,
+        forms: Mapping[int, str] | None = None,
     ) -> None:
-        self._layout, self._manifest = layout, manifest
+        self._layout, self._manifest, self._forms = layout, manifest, forms
         self._names, self._excluded, self._progress = names, excluded, progress
         self._width = manifest.encoder.width
         self._first = len(whole)
@@ -92,16 +96,20 @@ class SegmentSink:
         return self._added
 
     def _write_window(self, window: EncodedWindow) -> None:
-        vectors = self._half_rows(window)
+        vectors, new = self._half_rows(window), _new_occurrences(window)
         first = 0
         for cut in window.cuts:
-            self._write_cut(cut, vectors[first : first + len(cut.pieces)])
-            first += len(cut.pieces)
+            own = range(first, first + len(cut.pieces))
+            occurrences = self._occurrences(window, new, own)
+            self._write_cut(cut, vectors[own.start : own.stop], occurrences)
+            first = own.stop
 
-    def _write_cut(self, cut: CutRows, vectors: HalfRows) -> None:
+    def _write_cut(self, cut: CutRows, vectors: HalfRows, occurrences: Occurrences | None) -> None:
         rows = cut.rows
         if self._writer is None:
-            self._writer = SegmentWriter(self._layout, self._names[rows.shard], self._width)
+            self._writer = SegmentWriter(
+                self._layout, self._names[rows.shard], self._width, self._manifest.basis
+            )
         writer = self._writer
         writer.write(
             ids=rows.ids,
@@ -112,10 +120,11 @@ class SegmentSink:
             n_windowed=cut.n_windowed,
             n_truncated=cut.n_truncated,
             counts=rows.counts,
+            occurrences=occurrences,
         )
         self._note_excluded(cut, writer.n_documents - len(rows.ids))
         if rows.is_last:
-            segment = writer.publish()
+            segment = writer.publish(forms=self._forms)
             self._writer = None
             self._added.append(self._without_excluded(segment))
         self._folders[self._first + rows.shard] = writer.folder
@@ -145,6 +154,35 @@ class SegmentSink:
         self._n_committed, self._committed_at = len(self._added), time.monotonic()
         self._interval = max(COMMIT_SECONDS, (self._committed_at - started) / COMMIT_SHARE)
 
+    @property
+    def _n_components(self) -> int:
+        return self._manifest.basis.n_components if self._manifest.basis else 0
+
+    def _occurrences(
+        self, window: EncodedWindow, new: Mapping[int, Occurrences], numbers: range
+    ) -> Occurrences | None:
+        """Of the passages with these numbers in a window: new ones, and those of equal texts.
+
+        A finished segment has a sample of them only, so what another segment holds is taken from
+        there and not from memory: a run that was killed in between can do no other.
+        """
+        if self._manifest.basis is None:
+            return None
+        segments, rows = unpack(window.sources)
+        parts = []
+        for number in numbers:
+            segment, row = int(segments[number]), int(rows[number])
+            source = int(window.copies[number])
+            if source in new and (source in numbers or self._is_growing(segment)):
+                parts.append(new[source])
+            else:
+                parts.append(read_occurrences(self._folders[segment], [row], self._n_components))
+        return Occurrences.join(parts, self._n_components)
+
+    def _is_growing(self, segment: int) -> bool:
+        folder = self._folders.get(segment)
+        return self._writer is not None and folder == self._writer.folder
+
     def _half_rows(self, window: EncodedWindow) -> HalfRows:
         """Vectors of a window's passages: the new ones, and those that lie in segments already."""
         places, vectors = window.places, window.vectors
@@ -159,3 +197,15 @@ class SegmentSink:
         self.n_encoded += len(vectors)
         self.n_reused += len(places) - len(vectors)
         return half
+
+
+def _new_occurrences(window: EncodedWindow) -> dict[int, Occurrences]:
+    """Of each passage that was encoded for a window, by its number there."""
+    if window.codes is None:
+        return {}
+    words = [found for cut in window.cuts for found in cut.words or ()]
+    found: dict[int, Occurrences] = {}
+    for number, codes in zip(window.vectors.ids.tolist(), window.codes, strict=True):
+        records = words[number].records
+        found[number] = Occurrences(np.array([len(records)], np.int64), records, codes)
+    return found

@@ -12,12 +12,14 @@ import numpy as np
 from embedder.encoders import TextEncoder
 from embedder.errors import EmbedderError
 from embedder.passages import cut_documents
-from embedder.records import PassageTable, hash_texts
+from embedder.projection import Projection
+from embedder.records import Codes, PassageTable, hash_texts
 from embedder.rows import Rows
 from embedder.specs import ChunkSpec, TextKind
 from embedder.tokens import Pieces
 from embedder.vectors import Rows as VectorRows
-from embedder.vectors import Vectors
+from embedder.vectors import States, Vectors
+from embedder.word_uses import PassageWords, WordFinder, encode_words
 from indexes.known_texts import KnownTexts, Places, place
 from jobs.progress import Progress
 
@@ -36,6 +38,7 @@ class CutRows:
         pieces: piece ids of each passage.
         n_windowed: documents that became several passages.
         n_truncated: documents whose end was cut off.
+        words: the words of each passage, for an index with senses.
     """
 
     rows: Rows
@@ -43,6 +46,7 @@ class CutRows:
     pieces: list[Pieces]
     n_windowed: int
     n_truncated: int
+    words: list[PassageWords] | None = None
 
 
 @dataclass(frozen=True)
@@ -54,30 +58,39 @@ class EncodedWindow:
         places: where each passage's vector lies already, -1 for the new ones.
         vectors: the new ones' vectors; their ids are numbers of passages in the window.
         copies: for each passage the number in the window of the first with its text.
+        sources: for each passage where the vector of the first with its text lies, or will lie.
+        codes: for each new passage the codes of its words, for an index with senses.
     """
 
     cuts: list[CutRows]
     places: Places
     vectors: Vectors
     copies: Places
+    sources: Places
+    codes: list[Codes] | None = None
 
 
 def cut_rows(
-    batches: Iterable[Rows], encoder: TextEncoder, chunking: ChunkSpec
+    batches: Iterable[Rows],
+    encoder: TextEncoder,
+    chunking: ChunkSpec,
+    finder: WordFinder | None = None,
 ) -> Iterator[CutRows]:
-    """Cut documents into passages and tokenise them."""
+    """Cut documents into passages and tokenise them, and find their words if they are wanted."""
     prompt = encoder.prompt(TextKind.PASSAGE)
     for rows in batches:
         cut = cut_documents(rows.texts, encoder.tokenizer, chunking, prompt=prompt, ids=rows.ids)
         texts = [rows.texts[p.document][p.start : p.end] for p in cut.passages]
         columns = [(p.document, p.start, p.end, len(p.pieces)) for p in cut.passages]
+        hashes = hash_texts(texts)
         document, start, end, n_tokens = np.array(columns, dtype=np.int32).reshape(-1, 4).T.copy()
         yield CutRows(
             rows=rows,
-            table=PassageTable(document, start, end, n_tokens, hash_texts(texts)),
+            table=PassageTable(document, start, end, n_tokens, hashes),
             pieces=[p.pieces for p in cut.passages],
             n_windowed=cut.n_windowed,
             n_truncated=cut.n_truncated,
+            words=finder.find(texts, hashes, encoder) if finder else None,
         )
 
 
@@ -105,6 +118,7 @@ def encode_windows(
     windows: Iterable[list[CutRows]],
     encoder: TextEncoder,
     known: KnownTexts,
+    projection: Projection | None = None,
     *,
     first_segment: int,
     progress: Progress,
@@ -116,6 +130,7 @@ def encode_windows(
         windows: passages to encode.
         encoder: the encoder.
         known: texts that have a vector; the new ones are added.
+        projection: of the vectors of words, for an index with senses.
         first_segment: number of the first shard's segment among the places of `known`.
         progress: told of every batch.
         stop: when set, the work ends between two batches.
@@ -128,21 +143,48 @@ def encode_windows(
         copies = first[copies.reshape(-1)]
         new = np.flatnonzero((places < 0) & (copies == np.arange(len(hashes))))
         pieces = [piece for cut in cuts for piece in cut.pieces]
-        rows = _encode([pieces[i] for i in new], encoder, progress, stop)
+        words = [found for cut in cuts for found in cut.words or ()]
+        chosen = _Words([words[i] for i in new], projection) if projection else None
+        rows = _encode([pieces[i] for i in new], encoder, chosen, progress, stop)
         if rows is None:
             return
         own_places = np.fromiter(_own_places(cuts, rows_before, first_segment), np.int64)
         known.add(hashes[new], own_places[new])
-        yield EncodedWindow(cuts, places, Vectors(new.astype(np.int64), rows), copies)
+        yield EncodedWindow(
+            cuts,
+            places,
+            Vectors(new.astype(np.int64), rows),
+            copies,
+            np.where(places < 0, own_places[copies], places),
+            chosen.codes if chosen else None,
+        )
+
+
+class _Words:
+    """The words of some passages, whose codes are filled in as the passages are encoded."""
+
+    def __init__(self, words: list[PassageWords], projection: Projection) -> None:
+        self._words, self._projection = words, projection
+        self.codes = [np.empty((0, 0), dtype=np.int8)] * len(words)
+
+    def fill(self, indices: list[int], states: States) -> None:
+        for row, number in enumerate(indices):
+            self.codes[number] = encode_words(states[row], self._words[number], self._projection)
 
 
 def _encode(
-    pieces: list[Pieces], encoder: TextEncoder, progress: Progress, stop: threading.Event
+    pieces: list[Pieces],
+    encoder: TextEncoder,
+    words: _Words | None,
+    progress: Progress,
+    stop: threading.Event,
 ) -> VectorRows | None:
     """Unit vectors of tokenised texts, None if the work was stopped."""
     rows = np.empty((len(pieces), encoder.encoder.spec.width), dtype=np.float32)
-    for indices, batch, encoded in encoder.encode_batches(pieces):
+    for indices, batch, encoded in encoder.encode_batches(pieces, with_states=words is not None):
         rows[indices] = encoded.rows
+        if words is not None and encoded.states is not None:
+            words.fill(indices, encoded.states)
         progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
         if stop.is_set():
             return None

@@ -65,7 +65,7 @@ def clean(layout: Layout) -> None:
 def _leftovers(layout: Layout) -> Iterator[Path]:
     """What may be no longer needed: temporary files, segments, structures and deletions."""
     yield from layout.root.glob(f"{TEMPORARY_PREFIX}*")
-    for folder in (layout.segments, layout.ann, layout.deleted):
+    for folder in (layout.segments, layout.ann, layout.senses, layout.deleted):
         if folder.is_dir():
             yield from folder.iterdir()
 

@@ -19,8 +19,8 @@ from indexes.durable import record_file
 from indexes.generation_builder import build_generation, spread_numbers
 from indexes.layout import VECTORS_FILE, Layout
 from indexes.manifest import Contract, GenerationRecord, SegmentRecord, StructureKind
+from indexes.npy import NPY_HEADER_BYTES
 from indexes.passage_search import PassageSearch
-from indexes.segments import NPY_HEADER_BYTES
 from indexes.structures import Structure
 
 WIDTH = 32

@@ -15,9 +15,9 @@ from embedder.vectors import HalfRows, Rows
 from indexes.generation_builder import build_generation
 from indexes.layout import VECTORS_FILE, Layout
 from indexes.manifest import Contract, Effort, GenerationRecord, Manifest, StructureKind
+from indexes.npy import NPY_HEADER_BYTES
 from indexes.passage_search import PassageSearch
 from indexes.query_plan import StepKind, effort_for
-from indexes.segments import NPY_HEADER_BYTES
 from indexes.stored_rows import StoredRows, widened
 
 WIDTH = 16

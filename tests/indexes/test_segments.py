@@ -20,7 +20,8 @@ from embedder.errors import IndexFormatError
 from indexes.durable import check_files
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
 from indexes.metadata import MetadataStore
-from indexes.segments import NPY_HEADER_BYTES, _npy_header, open_vectors, read_rows
+from indexes.npy import NPY_HEADER_BYTES, npy_header
+from indexes.segments import open_vectors, read_rows
 
 UTC = datetime.UTC
 TYPES: dict[str, pa.Array] = {
@@ -67,7 +68,7 @@ def test_numpy_loads_the_vectors(layout: Layout, n: int) -> None:
 @given(st.integers(0, 2**40), st.integers(1, 100_000))
 def test_the_npy_header_has_one_length(n_rows: int, width: int) -> None:
     """The header of any number of rows fills its room exactly and says the shape."""
-    header = _npy_header(n_rows, width)
+    header = npy_header(np.dtype("<f2"), (n_rows, width))
     assert len(header) == NPY_HEADER_BYTES
     assert header.endswith(b"\n")
     assert f"({n_rows}, {width})".encode() in header

@@ -22,8 +22,8 @@ from indexes.layout import DOCUMENTS_FILE, FAISS_FILE, PASSAGES_FILE, VECTORS_FI
 from indexes.lock import hold_open
 from indexes.manifest import Manifest, SegmentRecord
 from indexes.manifest_file import read_manifest, write_manifest
+from indexes.npy import NPY_HEADER_BYTES
 from indexes.problems import REBUILD
-from indexes.segments import NPY_HEADER_BYTES
 from jobs.verify import Report, verify_index
 
 Run = Callable[..., Done]

@@ -1,0 +1,304 @@
+"""The occurrences of a segment: uses of words in its passages, each with a compact vector.
+
+`occurrences.npy` holds the records, `occurrence_codes.npy` a row of components each,
+`occurrence_ends.npy` where each passage's end, `words.parquet` the form and the number of uses of
+each word. They lie in the order of the passages.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from embedder.errors import IndexFormatError
+from embedder.records import OCCURRENCE, Codes, OccurrenceRecords, Occurrences
+from indexes.documents import read_table
+from indexes.durable import NPY_ERRORS, create_file
+from indexes.layout import CODES_FILE, ENDS_FILE, OCCURRENCES_FILE, WORDS_FILE, Layout
+from indexes.manifest import SegmentRecord
+from indexes.npy import NPY_HEADER_BYTES, npy_header
+from indexes.parquet_writer import ParquetWriter
+
+BLOCK = 1 << 18
+REPAIR = "Run embedder index again to restore it."
+WORDS_SCHEMA = pa.schema([("word", pa.uint64()), ("form", pa.string()), ("n_uses", pa.int64())])
+
+Hashes = npt.NDArray[np.uint64]
+Counts = npt.NDArray[np.int64]
+
+
+class OccurrenceWriter:
+    """Writes the occurrences of a segment into its folder, a batch of passages at a time.
+
+    Args:
+        folder: the segment's folder, not yet published.
+        n_components: of a code.
+        cap: most occurrences of one word; of more a uniform sample is kept.
+    """
+
+    def __init__(self, folder: Path, n_components: int, cap: int) -> None:
+        self._folder, self._n_components, self._cap = folder, n_components, cap
+        names = (OCCURRENCES_FILE, CODES_FILE, ENDS_FILE)
+        self._files = [create_file(folder / name) for name in names]
+        for file in self._files:
+            file.write(b"\0" * NPY_HEADER_BYTES)
+        self.n_occurrences = self._n_passages = 0
+        self._words: dict[int, int] = {}
+
+    def write(self, occurrences: Occurrences) -> None:
+        """Append the occurrences of some passages."""
+        records, codes, ends = self._files
+        records.write(occurrences.records.tobytes())
+        codes.write(np.ascontiguousarray(occurrences.codes).tobytes())
+        ends.write((occurrences.ends + self.n_occurrences).astype("<i8").tobytes())
+        for file in self._files:
+            file.flush()  # later batches read those of equal texts back
+        self.n_occurrences += len(occurrences.records)
+        self._n_passages += len(occurrences.ends)
+        words, counts = np.unique(occurrences.records["word"], return_counts=True)
+        for word, n in zip(words.tolist(), counts.tolist(), strict=True):
+            self._words[word] = self._words.get(word, 0) + n
+
+    def publish(self, forms: Mapping[int, str]) -> int:
+        """Finish the files; the number of occurrences in them.
+
+        Args:
+            forms: form of each word by its hash.
+        """
+        frequent = [word for word, n in self._words.items() if n > self._cap]
+        if frequent:
+            self._draw(np.array(sorted(frequent), dtype=np.uint64))
+        shapes = [
+            (np.dtype(OCCURRENCE), (self.n_occurrences,)),
+            (np.dtype("i1"), (self.n_occurrences, self._n_components)),
+            (np.dtype("<i8"), (self._n_passages,)),
+        ]
+        for file, (kind, shape) in zip(self._files, shapes, strict=True):
+            file.seek(0)
+            file.write(npy_header(kind, shape))
+            file.close()
+        self._write_words(forms)
+        return self.n_occurrences
+
+    def close(self) -> None:
+        """Let go of the files, whatever is in them."""
+        for file in self._files:
+            file.close()
+
+    def _write_words(self, forms: Mapping[int, str]) -> None:
+        words = sorted(self._words)
+        columns = [words, [forms[word] for word in words], [self._words[word] for word in words]]
+        arrays = [pa.array(c, f.type) for c, f in zip(columns, WORDS_SCHEMA, strict=True)]
+        with create_file(self._folder / WORDS_FILE) as file:
+            writer = ParquetWriter(file, WORDS_SCHEMA, compression="zstd", write_page_checksum=True)
+            try:
+                writer.write_table(pa.table(arrays, schema=WORDS_SCHEMA))
+            finally:
+                writer.close()
+
+    def _draw(self, frequent: Hashes) -> None:
+        """Rewrite the files without the occurrences of frequent words that are not drawn."""
+        for file in self._files:
+            file.flush()
+        limits = self._limits(frequent)
+        blocks = list(self._blocks())
+        records, codes, ends = self._files
+        old_ends = np.fromfile(
+            self._folder / ENDS_FILE, dtype="<i8", offset=NPY_HEADER_BYTES, count=self._n_passages
+        )
+        kept_before, n_kept = np.zeros(self.n_occurrences + 1, dtype=np.int64), 0
+        for first, last in blocks:
+            # What is kept moves towards the front, behind what is still to be read.
+            block = self._read(OCCURRENCES_FILE, OCCURRENCE, first, last, 1)
+            own = self._read(CODES_FILE, np.dtype("i1"), first, last, self._n_components)
+            is_kept = ~is_over(block, frequent, limits)
+            kept_before[first + 1 : last + 1] = n_kept + np.cumsum(is_kept)
+            _write_at(records, n_kept * OCCURRENCE.itemsize, block[is_kept].tobytes())
+            _write_at(codes, n_kept * self._n_components, own[is_kept].tobytes())
+            n_kept += int(is_kept.sum())
+        _write_at(ends, 0, kept_before[old_ends].astype("<i8").tobytes())
+        for file, n_bytes in (
+            (records, OCCURRENCE.itemsize),
+            (codes, self._n_components),
+        ):
+            file.truncate(NPY_HEADER_BYTES + n_kept * n_bytes)
+        self.n_occurrences = n_kept
+
+    def _limits(self, frequent: Hashes) -> Counts:
+        """For each frequent word the draw from which on its occurrences go."""
+        histograms = np.zeros((len(frequent), 1 << 16), dtype=np.int64)
+        for first, last in self._blocks():
+            block = self._read(OCCURRENCES_FILE, OCCURRENCE, first, last, 1)
+            place, is_one = find_words_in(block["word"], frequent)
+            np.add.at(histograms, (place[is_one], block["draw"][is_one].astype(np.int64)), 1)
+        return limits_of(histograms, self._cap)
+
+    def _blocks(self) -> Iterator[tuple[int, int]]:
+        for first in range(0, self.n_occurrences, BLOCK):
+            yield first, min(first + BLOCK, self.n_occurrences)
+
+    def _read(
+        self, name: str, kind: np.dtype[Any], first: int, last: int, n: int
+    ) -> npt.NDArray[Any]:
+        values: npt.NDArray[Any] = np.fromfile(
+            self._folder / name,
+            dtype=kind,
+            count=(last - first) * n,
+            offset=NPY_HEADER_BYTES + first * n * kind.itemsize,
+        )
+        return values if n == 1 else values.reshape(last - first, n)
+
+
+def limits_of(histograms: Counts, cap: int) -> Counts:
+    """The draw from which on a word's occurrences go so that at most `cap` stay, at least one draw.
+
+    Args:
+        histograms: occurrences of each word by draw, shape (n_words, 65,536).
+        cap: most occurrences of a word.
+    """
+    within = (np.cumsum(histograms, axis=1) <= cap).sum(axis=1)
+    limits: Counts = np.maximum(within, 1)
+    return limits
+
+
+def find_words_in(words: Hashes, wanted: Hashes) -> tuple[Counts, npt.NDArray[np.bool_]]:
+    """Place of each word among sorted ones, and whether it is one of them."""
+    place = np.searchsorted(wanted, words)
+    place[place == len(wanted)] = 0
+    return place, wanted[place] == words
+
+
+def is_over(records: OccurrenceRecords, frequent: Hashes, limits: Counts) -> npt.NDArray[np.bool_]:
+    """Which occurrences are of a frequent word and not drawn."""
+    place, is_one = find_words_in(records["word"], frequent)
+    over: npt.NDArray[np.bool_] = is_one & (records["draw"] >= limits[place])
+    return over
+
+
+def _write_at(file: io.BufferedWriter, offset: int, content: bytes) -> None:
+    file.seek(NPY_HEADER_BYTES + offset)
+    file.write(content)
+    file.flush()
+
+
+@dataclass(frozen=True)
+class SegmentOccurrences:
+    """The occurrences of a published segment, memory-mapped.
+
+    Args:
+        ends: for each passage one past the number of its last occurrence.
+        records: the occurrences.
+        codes: their vectors.
+    """
+
+    ends: Counts
+    records: OccurrenceRecords
+    codes: Codes
+
+    def passages(self) -> npt.NDArray[np.int64]:
+        """The passage of each occurrence, shape (n,)."""
+        return np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
+
+    def take_kept(self, first: int, is_kept: npt.NDArray[np.bool_]) -> Occurrences:
+        """The occurrences of some of the passages from `first` on."""
+        start = int(self.ends[first - 1]) if first else 0
+        ends = np.array(self.ends[first : first + len(is_kept)], dtype=np.int64)
+        stop = int(ends[-1]) if len(ends) else start
+        counts = np.diff(ends, prepend=start)
+        chosen = np.repeat(is_kept, counts)
+        return Occurrences(
+            np.cumsum(counts[is_kept], dtype=np.int64),
+            self.records[start:stop][chosen],
+            self.codes[start:stop][chosen],
+        )
+
+
+def open_occurrences(layout: Layout, segment: SegmentRecord) -> SegmentOccurrences:
+    """The occurrences of a segment.
+
+    Raises:
+        IndexFormatError: a file is not as it was written.
+    """
+    folder = layout.segment(segment.id)
+    ends = _load(folder / ENDS_FILE)
+    records, codes = _load(folder / OCCURRENCES_FILE), _load(folder / CODES_FILE)
+    is_right = (
+        ends.dtype == np.int64
+        and records.dtype == OCCURRENCE
+        and codes.dtype == np.int8
+        and ends.shape == (segment.n_passages,)
+        and records.shape == codes.shape[:1] == (int(ends[-1]) if len(ends) else 0,)
+    )
+    if not is_right:
+        raise IndexFormatError(f"The occurrences in {folder} do not fit together.", REPAIR)
+    return SegmentOccurrences(ends, records, codes)
+
+
+def _load(path: Path) -> npt.NDArray[Any]:
+    try:
+        if path.stat().st_size == NPY_HEADER_BYTES:  # nothing to map
+            found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
+        else:
+            found = np.load(path, mmap_mode="r", allow_pickle=False)
+        return found
+    except NPY_ERRORS as error:
+        raise IndexFormatError(f"{path} is damaged: {error}.", REPAIR) from error
+
+
+def read_forms(layout: Layout, segment: SegmentRecord) -> dict[int, str]:
+    """The form of each word in a segment by its hash.
+
+    Raises:
+        IndexFormatError: the file is not as it was written.
+    """
+    table = read_words(layout, segment)
+    return dict(zip(table["word"].to_pylist(), table["form"].to_pylist(), strict=True))
+
+
+def read_words(layout: Layout, segment: SegmentRecord) -> pa.Table:
+    """The words of a segment: hash, form, and number of uses before any sample was drawn.
+
+    Raises:
+        IndexFormatError: the file is not as it was written.
+    """
+    return read_table(layout.segment(segment.id) / WORDS_FILE, WORDS_SCHEMA)
+
+
+def read_occurrences(folder: Path, passages: Sequence[int], n_components: int) -> Occurrences:
+    """The occurrences of some passages of a segment, which may still be growing."""
+    parts = []
+    with (
+        (folder / ENDS_FILE).open("rb") as ends,
+        (folder / OCCURRENCES_FILE).open("rb") as records,
+        (folder / CODES_FILE).open("rb") as codes,
+    ):
+        for passage in passages:
+            start, stop = _ends_of(ends, passage)
+            records.seek(NPY_HEADER_BYTES + start * OCCURRENCE.itemsize)
+            codes.seek(NPY_HEADER_BYTES + start * n_components)
+            n = stop - start
+            parts.append(
+                Occurrences(
+                    np.array([n], dtype=np.int64),
+                    np.frombuffer(records.read(n * OCCURRENCE.itemsize), dtype=OCCURRENCE),
+                    np.frombuffer(codes.read(n * n_components), dtype=np.int8).reshape(
+                        n, n_components
+                    ),
+                )
+            )
+    return Occurrences.join(parts, n_components)
+
+
+def _ends_of(file: io.BufferedReader, passage: int) -> tuple[int, int]:
+    """Where the occurrences of a passage begin and end."""
+    file.seek(NPY_HEADER_BYTES + 8 * max(passage - 1, 0), os.SEEK_SET)
+    values = np.frombuffer(file.read(16 if passage else 8), dtype="<i8").tolist()
+    return (values[0], values[1]) if passage else (0, values[0])

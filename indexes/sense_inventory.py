@@ -1,0 +1,209 @@
+"""The sense inventory: words, their senses, and the uses that have them.
+
+`senses.parquet` has a row for each sense, `centroids.npy` its centroid, `uses.npy` the uses of
+each word one after the other.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from embedder.errors import IndexFormatError
+from embedder.specs import digest_of
+from embedder.vectors import Rows, normalise
+from indexes.documents import read_table
+from indexes.durable import NPY_ERRORS, publish_contents, record_bytes
+from indexes.layout import CENTROIDS_FILE, SENSES_FILE, USES_FILE, Layout
+from indexes.manifest import SegmentRecord, SenseRecord
+from indexes.parquet_writer import ParquetWriter
+
+REPAIR = "Run embedder index again to restore it."
+
+USE = np.dtype([("segment", "<u4"), ("row", "<u4"), ("sense", "<u2"), ("confidence", "<u2")])
+"""One use: number of its segment in the inventory, its row there, the number of its sense, and
+its confidence in 65,535ths."""
+
+SENSES_SCHEMA = pa.schema(
+    [
+        ("word", pa.uint64()),
+        ("form", pa.string()),
+        ("sense", pa.int32()),
+        ("n_uses", pa.int64()),  # of this sense
+        ("first", pa.int64()),  # row of the word's first use
+        ("n_word_uses", pa.int64()),  # that carry a sense
+        ("n_found", pa.int64()),  # before a sample was drawn
+        ("n_induced", pa.int64()),  # when the word was last grouped
+    ]
+)
+
+
+@dataclass(frozen=True)
+class WordSenses:
+    """One word of an inventory.
+
+    Args:
+        word: hash of its form.
+        form: what it is looked up by.
+        numbers: numbers of its senses, the most frequent first, shape (n_senses,).
+        n_uses: uses of each sense, shape (n_senses,).
+        centroids: unit rows, float32, shape (n_senses, n_components).
+        uses: records of type USE, shape (n_word_uses,).
+        n_found: its uses in the index before a sample was drawn.
+        n_induced: its uses when it was last grouped into senses.
+    """
+
+    word: int
+    form: str
+    numbers: npt.NDArray[np.int64]
+    n_uses: npt.NDArray[np.int64]
+    centroids: Rows
+    uses: npt.NDArray[np.void]
+    n_found: int
+    n_induced: int
+
+    @property
+    def names(self) -> list[str]:
+        """Names of the senses, as `bank/1`."""
+        return [f"{self.form}/{number}" for number in self.numbers.tolist()]
+
+    @property
+    def shares(self) -> npt.NDArray[np.float64]:
+        """Share of the uses that each sense has, shape (n_senses,)."""
+        shares: npt.NDArray[np.float64] = self.n_uses / max(1, int(self.n_uses.sum()))
+        return shares
+
+
+def write_inventory(
+    layout: Layout, words: Sequence[WordSenses], covered: Sequence[SegmentRecord], basis: str
+) -> SenseRecord:
+    """Write an inventory; the manifest commits it later.
+
+    Args:
+        layout: the index.
+        words: its words.
+        covered: the segments whose uses it has, in the order of the numbers in the uses.
+        basis: id of what the vectors rest on.
+    """
+    columns: dict[str, list[int | str]] = {name: [] for name in SENSES_SCHEMA.names}
+    first = 0
+    for word in words:
+        for number, n_uses in zip(word.numbers.tolist(), word.n_uses.tolist(), strict=True):
+            counts = (len(word.uses), word.n_found, word.n_induced)
+            values = (word.word, word.form, number, n_uses, first, *counts)
+            for name, value in zip(SENSES_SCHEMA.names, values, strict=True):
+                columns[name].append(value)
+        first += len(word.uses)
+    table = pa.table(columns, schema=SENSES_SCHEMA)
+    n_components = words[0].centroids.shape[1] if words else 0
+    nothing = np.empty((0, n_components), dtype=np.float32)
+    centroids = np.concatenate([nothing, *(word.centroids for word in words)])
+    contents = {
+        SENSES_FILE: _parquet(table),
+        CENTROIDS_FILE: _npy(centroids.astype("<f2")),
+        USES_FILE: _npy(np.concatenate([np.empty(0, USE), *(word.uses for word in words)])),
+    }
+    segments = covered_by(covered)
+    digests = [record_bytes(content).sha256 for content in contents.values()]
+    name = digest_of(["senses", basis, segments, digests])[:32]
+    files = publish_contents(layout.sense_folder(name), contents)
+    return SenseRecord(
+        id=name,
+        segments=segments,
+        n_words=len(words),
+        n_senses=table.num_rows,
+        n_uses=first,
+        files=files,
+    )
+
+
+def covered_by(segments: Sequence[SegmentRecord]) -> tuple[tuple[str, str], ...]:
+    """How an inventory names what it covers."""
+    return tuple((s.id, s.deletion.name if s.deletion else "") for s in segments)
+
+
+class SenseInventory:
+    """A built inventory, read back.
+
+    Args:
+        layout: the index.
+        record: the inventory.
+
+    Raises:
+        IndexFormatError: a file is not as it was written.
+    """
+
+    def __init__(self, layout: Layout, record: SenseRecord) -> None:
+        folder = layout.sense_folder(record.id)
+        table = read_table(folder / SENSES_FILE, SENSES_SCHEMA)
+        try:
+            self.centroids: Rows = normalise(
+                np.load(folder / CENTROIDS_FILE, allow_pickle=False).astype(np.float32)
+            )
+            self._uses = np.load(folder / USES_FILE, mmap_mode="r", allow_pickle=False)
+        except NPY_ERRORS as error:
+            raise IndexFormatError(f"{folder} is damaged: {error}.", REPAIR) from error
+        self.record = record
+        columns = {name: table[name].to_numpy() for name in SENSES_SCHEMA.names if name != "form"}
+        self._columns = columns
+        self.forms: list[str] = table["form"].to_pylist()
+        self.numbers = columns["sense"].astype(np.int64)
+        self.n_uses = columns["n_uses"]
+        words = columns["word"]
+        is_first = np.diff(words, prepend=words[:1] ^ np.uint64(1)) != 0
+        self.starts = np.append(np.flatnonzero(is_first), len(words))
+        self._rows = {
+            self.forms[start]: (start, end)
+            for start, end in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
+        }
+        if len(self.centroids) != len(self.forms) or self._uses.dtype != USE:
+            raise IndexFormatError(f"The files in {folder} do not fit together.", REPAIR)
+
+    def __len__(self) -> int:
+        return len(self.starts) - 1
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._rows)
+
+    def find(self, form: str) -> WordSenses | None:
+        """A word's senses, None if it has none here."""
+        if form not in self._rows:
+            return None
+        start, end = self._rows[form]
+        columns = self._columns
+        order = np.argsort(-columns["n_uses"][start:end], kind="stable") + start
+        first, n = int(columns["first"][start]), int(columns["n_word_uses"][start])
+        return WordSenses(
+            word=int(columns["word"][start]),
+            form=form,
+            numbers=self.numbers[order],
+            n_uses=columns["n_uses"][order],
+            centroids=self.centroids[order],
+            uses=np.array(self._uses[first : first + n]),
+            n_found=int(columns["n_found"][start]),
+            n_induced=int(columns["n_induced"][start]),
+        )
+
+    def name(self, row: int) -> str:
+        """Name of the sense in one row of the inventory."""
+        return f"{self.forms[row]}/{self.numbers[row]}"
+
+
+def _parquet(table: pa.Table) -> bytes:
+    buffer = io.BytesIO()
+    with ParquetWriter(
+        buffer, table.schema, compression="zstd", write_page_checksum=True
+    ) as writer:
+        writer.write_table(table)
+    return buffer.getvalue()
+
+
+def _npy(values: npt.NDArray[np.generic]) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, values)
+    return buffer.getvalue()
