@@ -70,3 +70,7 @@ class OutputError(EmbedderError):
 
 class FilterError(RequestError):
     """A filter expression cannot be parsed, bound or evaluated, or is not allowed."""
+
+
+class WordError(RequestError):
+    """A word or a sense that the index does not have, or a context that does not say which."""

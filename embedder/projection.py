@@ -39,6 +39,15 @@ class Projection:
         projected = ((rows - self.mean) @ self.components).astype(np.float32, copy=False)
         return normalise(projected)
 
+    def restore(self, rows: Rows) -> Rows:
+        """Unit rows of shape (n, width) that project onto unit rows of shape (n, d), nearly.
+
+        Projected rows are scaled to unit length; before that a unit row's was at most the root of
+        1 - |mean|^2, which is what it gets back.
+        """
+        left = max(0.0, 1.0 - float(self.mean @ self.mean))
+        return normalise(self.mean + np.float32(left**0.5) * (rows @ self.components.T))
+
 
 def fit_projection(rows: Rows, d: int) -> Projection:
     """The principal components of rows, shape (n, width); at most `d`, and no more than they have.

@@ -170,6 +170,16 @@ class MetadataStore:
             result[used[index], row] = DocumentRow(document_id, text, metadata)
         return result
 
+    def values(self, field: str) -> Any:
+        """A metadata column of all stored documents in order, as a pyarrow chunked array."""
+        chosen = self.resolve_fields([field])
+        [column] = self._typed(chosen)
+        parts = [
+            self._arrow(f"SELECT {column} FROM {self._documents(numbers, chosen)}").column(0)
+            for numbers in self._scans()
+        ]
+        return pa.chunked_array([chunk for part in parts for chunk in part.chunks])
+
     def arrow_schema(self, fields: Sequence[str]) -> Any:
         """Types of metadata columns, as a pyarrow schema."""
         names = ", ".join(self._typed(self.resolve_fields(fields)))

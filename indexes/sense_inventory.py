@@ -153,10 +153,10 @@ class SenseInventory:
         self._columns = columns
         self.forms: list[str] = table["form"].to_pylist()
         self.numbers = columns["sense"].astype(np.int64)
-        self.n_uses = columns["n_uses"]
-        words = columns["word"]
-        is_first = np.diff(words, prepend=words[:1] ^ np.uint64(1)) != 0
-        self.starts = np.append(np.flatnonzero(is_first), len(words))
+        self.n_uses, self.words = columns["n_uses"], columns["word"]
+        self.n_found = columns["n_found"]
+        is_first = np.diff(self.words, prepend=self.words[:1] ^ np.uint64(1)) != 0
+        self.starts = np.append(np.flatnonzero(is_first), len(self.words))
         self._rows = {
             self.forms[start]: (start, end)
             for start, end in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
@@ -188,6 +188,10 @@ class SenseInventory:
             n_found=int(columns["n_found"][start]),
             n_induced=int(columns["n_induced"][start]),
         )
+
+    def n_word_uses(self, row: int) -> int:
+        """Uses that carry a sense of the word in one row of the inventory."""
+        return int(self._columns["n_word_uses"][row])
 
     def name(self, row: int) -> str:
         """Name of the sense in one row of the inventory."""

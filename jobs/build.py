@@ -390,4 +390,6 @@ class _Build:
             structures=tuple(generation.structure for generation in manifest.generations),
             is_exact=not any(generation.efforts for generation in manifest.generations),
             recall=min((generation.recall for generation in manifest.generations), default=1.0),
+            n_words=manifest.senses.n_words if manifest.senses else 0,
+            n_senses=manifest.senses.n_senses if manifest.senses else 0,
         )

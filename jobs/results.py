@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
-import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from enum import StrEnum
-from pathlib import Path
 from typing import IO, Any, TextIO
 
-from embedder.errors import RequestError
 from jobs.output import appearing, check_file_name, column_names
 from jobs.query import Hit, Index
+from jobs.screen import open_screen
+from jobs.tables import Format, write_rows
 
 COLUMNS = ("query", "rank", "score", "id", "passage", "start", "end")
 TEXT_WIDTH = 96
@@ -23,42 +19,17 @@ N_TEXT_FIELDS = 2
 """Metadata columns shown to people when they name none."""
 
 
-class Format(StrEnum):
-    """How results are written."""
-
-    TEXT = "text"
-    JSON = "json"
-    JSONL = "jsonl"
-    CSV = "csv"
-    PARQUET = "parquet"
-
-
-def choose_format(asked: str | None, out: str | None) -> Format:
-    """The format asked for, else the one that the output's ending names, else text.
-
-    Raises:
-        RequestError: Parquet was asked for without a file to put it in.
-    """
-    ending = Path(out).suffix.lower().lstrip(".") if out else ""
-    found = Format(asked or (ending if ending in list(Format) else Format.TEXT))
-    if found is Format.PARQUET and not out:
-        raise RequestError("Parquet goes to a file.", "Name it with --out FILE.parquet.")
-    return found
-
-
 def write_results(
     results: Iterable[list[Hit]], form: Format, stream: TextIO, fields: Sequence[str]
 ) -> None:
     """Write hits to a text stream as they come, in any format but Parquet."""
     if form is Format.TEXT:
         _write_text(results, stream, fields)
-    elif form is Format.CSV:
-        _write_csv(results, stream, fields)
-    elif form is Format.JSONL:
-        for hit in _flat(results):
-            print(_json(hit), file=stream)
-    else:
-        _write_json(results, stream)
+        return
+    names = _names(fields)
+    flat = _flat(results)
+    rows = (_row(hit, names) if form is Format.CSV else hit.to_json() for hit in flat)
+    write_rows(rows, [*COLUMNS, *names.values()], form, stream)
 
 
 def write_file(
@@ -82,32 +53,6 @@ def _flat(results: Iterable[list[Hit]]) -> Iterator[Hit]:
     return (hit for hits in results for hit in hits)
 
 
-def _json(hit: Hit) -> str:
-    values = hit.to_json()
-    metadata = {name: _finite(value) for name, value in hit.metadata.items()}
-    return json.dumps({**values, "metadata": metadata}, ensure_ascii=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    """A value without NaN and infinities, which JSON has not: null in their place."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return value
-
-
-def _write_json(results: Iterable[list[Hit]], stream: TextIO) -> None:
-    """One array, written as the hits come."""
-    separator = "[\n"
-    for hit in _flat(results):
-        print(separator, _json(hit), sep="", end="", file=stream)
-        separator = ",\n"
-    print("[]" if separator == "[\n" else "\n]", file=stream)
-
-
 def _row(hit: Hit, names: Mapping[str, str]) -> dict[str, Any]:
     """A hit as a flat row, each metadata column under its name there."""
     own = {name: getattr(hit, name) for name in COLUMNS}
@@ -117,14 +62,6 @@ def _row(hit: Hit, names: Mapping[str, str]) -> dict[str, Any]:
 def _names(fields: Sequence[str]) -> dict[str, str]:
     """Names of metadata columns in flat rows."""
     return dict(zip(fields, column_names(COLUMNS, fields), strict=True))
-
-
-def _write_csv(results: Iterable[list[Hit]], stream: TextIO, fields: Sequence[str]) -> None:
-    names = _names(fields)
-    writer = csv.DictWriter(stream, [*COLUMNS, *names.values()])
-    writer.writeheader()
-    for hit in _flat(results):
-        writer.writerow(_row(hit, names))
 
 
 def _write_parquet(
@@ -155,14 +92,9 @@ def _write_parquet(
 
 def _write_text(results: Iterable[list[Hit]], stream: TextIO, fields: Sequence[str]) -> None:
     """Rank, score, id and metadata, then the passage with its most relevant sentence marked."""
-    from rich.console import Console
     from rich.text import Text
 
-    class PipeConsole(Console):
-        def on_broken_pipe(self) -> None:
-            raise BrokenPipeError  # the command line decides what to do about it
-
-    console = PipeConsole(file=stream, highlight=False, soft_wrap=True)
+    console = open_screen(stream)
     last: str | None = None
     for hits in results:
         for hit in hits:

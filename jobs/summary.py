@@ -33,6 +33,8 @@ class BuildSummary:
         structures: the FAISS structures.
         is_exact: whether they find exactly the nearest.
         recall: the least of their measured recalls@10.
+        n_words: words with senses.
+        n_senses: their senses.
     """
 
     index: str
@@ -56,6 +58,8 @@ class BuildSummary:
     structures: tuple[str, ...]
     is_exact: bool
     recall: float
+    n_words: int
+    n_senses: int
 
     @property
     def is_up_to_date(self) -> bool:

@@ -17,6 +17,7 @@ from jobs.cli.export import export_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
 from jobs.cli.search import search_command
+from jobs.cli.senses import senses_command
 from jobs.cli.verify import verify_command
 
 INTERRUPTED = 130
@@ -47,6 +48,7 @@ def cli(settings: dict[str, Any], traceback: bool) -> None:
 
 cli.add_command(index_command)
 cli.add_command(search_command)
+cli.add_command(senses_command)
 cli.add_command(info_command)
 cli.add_command(delete_command)
 cli.add_command(compact_command)

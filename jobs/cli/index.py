@@ -83,6 +83,17 @@ if TYPE_CHECKING:
     help="Kind of FAISS structure over more than 2,000 passages; fewer are scanned."
     "  [default: as built, or auto]",
 )
+@click.option(
+    "--senses/--no-senses",
+    default=None,
+    help="Keep the uses of words, for their senses.  [default: as built, or --senses]",
+)
+@click.option(
+    "--occurrences",
+    type=click.IntRange(1),
+    metavar="N",
+    help="Most uses of one word that are kept, a uniform sample.  [default: as built, or 10000]",
+)
 @click.option("--limit", type=click.IntRange(1), help="Index only the first so many rows.")
 @click.option(
     "--max-batch-tokens",
@@ -166,6 +177,8 @@ def _build_options(options: dict[str, Any]) -> BuildOptions:
         recall=options["recall"],
         memory=options["memory"],
         structure=StructureKind(options["structure"]) if options["structure"] else None,
+        senses=options["senses"],
+        occurrences=options["occurrences"],
     )
 
 
@@ -198,6 +211,10 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
         f"{summary.n_tokens / seconds:,.0f} tokens/s, {summary.padding_share:.0%} padding)",
         f"  encoder: {summary.engine}",
     ]
+    if summary.n_words:
+        lines.append(
+            f"  senses: {plural(summary.n_senses, 'sense')} of {plural(summary.n_words, 'word')}"
+        )
     if summary.n_reused:
         lines.append(f"  {plural(summary.n_reused, 'passage')} had a text with a vector already")
     counts = dict(summary.counts)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import sys
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
@@ -12,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.cli.names import COLUMN_NAMES
+from jobs.cli.streams import FORMATS, writing_stdout
 
 if TYPE_CHECKING:
     from jobs.query import Answers, Hit, Index
     from jobs.query_encoder import QueryOptions
-    from jobs.results import Format
+    from jobs.tables import Format
 
 QUERY_BLOCK = 256
 
@@ -44,7 +44,7 @@ QUERY_BLOCK = 256
 @click.option("--out", metavar="FILE", help="Write the results here.")
 @click.option(
     "--format",
-    type=click.Choice(["text", "json", "jsonl", "csv", "parquet"]),
+    type=FORMATS,
     help="[default: by the ending of --out, else text]",
 )
 @click.option("--model", help="Where the model is now.  [default: where the index found it]")
@@ -55,7 +55,8 @@ QUERY_BLOCK = 256
 def search_command(**options: Any) -> None:
     """Find the documents nearest in meaning to each QUERY."""
     from jobs.query import open_index
-    from jobs.results import N_TEXT_FIELDS, Format, choose_format, write_file
+    from jobs.results import N_TEXT_FIELDS, write_file
+    from jobs.tables import Format, choose_format
 
     queries = _queries(options)
     form = choose_format(options["format"], options["out"])
@@ -72,18 +73,10 @@ def search_command(**options: Any) -> None:
 
 
 def _write_stdout(results: Iterator[list[Hit]], form: Format, fields: list[str]) -> None:
-    from embedder.errors import OutputError
     from jobs.results import write_results
 
-    try:
+    with writing_stdout():
         write_results(results, form, sys.stdout, fields)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        # The reader of our output went away, as `head` does; the rest is of no use to anybody.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise OutputError(f"stdout cannot be written: {error.strerror}.") from error
 
 
 def _queries(options: dict[str, Any]) -> Iterator[str]:

@@ -1,0 +1,114 @@
+"""`embedder senses`."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import click
+
+from jobs.cli.names import COLUMN_NAMES
+from jobs.cli.streams import FORMATS, writing_stdout
+
+
+@click.command("senses")
+@click.argument("word", required=False)
+@click.option(
+    "--index",
+    envvar=["EMBEDDER_SENSES_INDEX", "EMBEDDER_INDEX"],
+    metavar="FOLDER",
+    help="The index.  [default: the one in the working folder]",
+)
+@click.option("--list", "is_list", is_flag=True, help="The most ambiguous words of the corpus.")
+@click.option("--diff", metavar="INDEX", help="What rises, falls or is new in another index.")
+@click.option(
+    "--by", metavar="COLUMN", help="What rises or falls over a metadata column, such as a year."
+)
+@click.option(
+    "-k", type=click.IntRange(1), default=20, help="Most words of --list, or changes of --diff."
+)
+@click.option(
+    "--least", type=click.IntRange(1), default=50, help="Fewest uses of a word for --list."
+)
+@click.option("--neighbours", type=click.IntRange(0), default=5, help="Nearest senses to show.")
+@click.option("--words", type=click.IntRange(0), default=8, help="Typical words to show.")
+@click.option("--examples", type=click.IntRange(0), default=2, help="Examples to show.")
+@click.option(
+    "--fields",
+    type=COLUMN_NAMES,
+    metavar="COLUMNS",
+    help="Metadata of the examples, separated by commas as in CSV.",
+)
+@click.option("--out", metavar="FILE", help="Write the result here.")
+@click.option("--format", type=FORMATS, help="[default: by the ending of --out, else text]")
+def senses_command(**options: Any) -> None:
+    """Show the senses of a WORD: shares, neighbours, typical words, examples.
+
+    \b
+    embedder senses bank
+    embedder senses --list
+    embedder senses bank --by year
+    embedder senses --diff last-year.index
+    """
+    from embedder.errors import RequestError
+    from jobs.senses import open_senses
+    from jobs.tables import choose_format, write_table
+
+    is_list, word = options["is_list"], options["word"]
+    if is_list and (word or options["diff"] or options["by"]):
+        raise RequestError(
+            "--list is of all words, and goes with no word, --diff or --by.",
+            "Leave one of both out.",
+        )
+    if options["diff"] and options["by"]:
+        raise RequestError("--diff and --by are two questions.", "Ask one at a time.")
+    if not (is_list or word or options["diff"] or options["by"]):
+        raise RequestError(
+            "No word was given.", "For example: embedder senses bank, or embedder senses --list"
+        )
+    form = choose_format(options["format"], options["out"])
+    with open_senses(options["index"]) as senses, writing_stdout():
+        rows, columns, write_text = _answer(senses, options)
+        write_table(rows, columns, form, options["out"], sys.stdout, write_text)
+
+
+def _answer(senses: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Rows, their columns, and what writes them for people."""
+    word = options["word"]
+    if options["is_list"]:
+        from jobs.sense_lists import AMBIGUOUS_COLUMNS, most_ambiguous, write_ambiguous
+
+        found = most_ambiguous(senses, options["k"], least=options["least"])
+        return (
+            [one.to_json() for one in found],
+            AMBIGUOUS_COLUMNS,
+            lambda stream: write_ambiguous(found, stream),
+        )
+    if options["diff"] or options["by"]:
+        return _changes(senses, options)
+    from jobs.sense_text import write_word
+    from jobs.senses import SENSE_COLUMNS
+
+    view = senses.describe(
+        senses.find(word),
+        n_neighbours=options["neighbours"],
+        n_words=options["words"],
+        n_examples=options["examples"],
+        fields=options["fields"] or (),
+    )
+    return view.rows(), SENSE_COLUMNS, lambda stream: write_word(view, stream)
+
+
+def _changes(senses: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    from jobs.change_text import write_between, write_over
+    from jobs.sense_changes import BY_COLUMNS, DIFF_COLUMNS, changes_between, changes_over
+    from jobs.senses import open_senses
+
+    word, k = options["word"], options["k"]
+    if options["by"]:
+        over = changes_over(senses, options["by"], word, k)
+        return over.rows(), BY_COLUMNS, lambda stream: write_over(over, stream)
+    with open_senses(options["diff"]) as other:
+        between = changes_between(senses, other, word, k)
+    rows = [change.to_json() for change in between]
+    return rows, DIFF_COLUMNS, lambda stream: write_between(between, stream)

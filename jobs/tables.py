@@ -1,0 +1,165 @@
+"""Rows to files and screens, in every format that programs read."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from enum import StrEnum
+from pathlib import Path
+from typing import IO, Any, TextIO
+
+from embedder.errors import RequestError
+from jobs.output import appearing, check_file_name
+
+Row = Mapping[str, Any]
+"""Values by the names of their columns; lists and dictionaries where they are needed."""
+
+GROUP_ROWS = 16_384
+
+WriteText = Callable[[TextIO], None]
+"""Writes what people read to a stream."""
+
+
+class Format(StrEnum):
+    """How results are written."""
+
+    TEXT = "text"
+    JSON = "json"
+    JSONL = "jsonl"
+    CSV = "csv"
+    PARQUET = "parquet"
+
+
+def choose_format(asked: str | None, out: str | None) -> Format:
+    """The format asked for, else the one that the output's ending names, else text.
+
+    Raises:
+        RequestError: Parquet was asked for without a file to put it in.
+    """
+    ending = Path(out).suffix.lower().lstrip(".") if out else ""
+    found = Format(asked or (ending if ending in list(Format) else Format.TEXT))
+    if found is Format.PARQUET and not out:
+        raise RequestError("Parquet goes to a file.", "Name it with --out FILE.parquet.")
+    return found
+
+
+def write_rows(rows: Iterable[Row], columns: Sequence[str], form: Format, stream: TextIO) -> None:
+    """Write rows to a text stream as they come, in any format but text and Parquet.
+
+    Args:
+        rows: the rows.
+        columns: names of the columns that CSV gets, in order.
+        form: the format.
+        stream: where to write.
+    """
+    if form is Format.CSV:
+        writer = csv.writer(stream)
+        writer.writerow(columns)
+        writer.writerows([_cell(row.get(name)) for name in columns] for row in rows)
+    elif form is Format.JSONL:
+        for row in rows:
+            print(to_json(row), file=stream)
+    else:
+        separator = "[\n"
+        for row in rows:
+            print(separator, to_json(row), sep="", end="", file=stream)
+            separator = ",\n"
+        print("[]" if separator == "[\n" else "\n]", file=stream)
+
+
+def write_table(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    form: Format,
+    out: str | None,
+    stream: TextIO,
+    write_text: WriteText,
+) -> None:
+    """Write rows where they were asked for: to a file, which appears when it is complete, or to
+    a stream.
+
+    Args:
+        rows: the rows, for programs.
+        columns: names of their columns.
+        form: the format.
+        out: the file, None for the stream.
+        stream: standard output.
+        write_text: writes the same for people.
+
+    Raises:
+        OutputError: the file cannot be written.
+    """
+    if out is None:
+        _write(rows, columns, form, stream, write_text)
+        return
+    with appearing(check_file_name(out)) as [file]:
+        if form is Format.PARQUET:
+            _write_parquet(rows, columns, file)
+        else:
+            text = io.TextIOWrapper(file, "utf-8", newline="")
+            _write(rows, columns, form, text, write_text)
+            text.detach()  # written out, and left open
+
+
+def _write(
+    rows: Iterable[Row],
+    columns: Sequence[str],
+    form: Format,
+    stream: TextIO,
+    write_text: WriteText,
+) -> None:
+    if form is Format.TEXT:
+        write_text(stream)
+    else:
+        write_rows(rows, columns, form, stream)
+
+
+def to_json(row: Row) -> str:
+    """A row as one line of JSON."""
+    return json.dumps(_finite(dict(row)), ensure_ascii=False, default=str)
+
+
+def _finite(value: Any) -> Any:
+    """A value without NaN and infinities, which JSON has not: null in their place."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list | tuple):
+        return [_finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: _finite(item) for key, item in value.items()}
+    return value
+
+
+def _cell(value: Any) -> Any:
+    """A value in one cell of CSV."""
+    if isinstance(value, dict):
+        return to_json(value)
+    if isinstance(value, list | tuple):
+        return "; ".join(str(_cell(item)) for item in value)
+    return value
+
+
+def _write_parquet(rows: Iterable[Row], columns: Sequence[str], file: IO[bytes]) -> None:
+    import pyarrow as pa
+
+    from indexes.parquet_writer import ParquetWriter
+
+    groups = _groups(rows)
+    first = pa.Table.from_pylist([dict(row) for row in next(groups, [])])
+    if not first.num_columns:
+        first = pa.table({name: pa.nulls(0) for name in columns})
+    with ParquetWriter(file, first.schema, compression="zstd") as writer:
+        writer.write_table(first)
+        for group in groups:
+            table = pa.Table.from_pylist([dict(row) for row in group], schema=first.schema)
+            writer.write_table(table)
+
+
+def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    found = iter(rows)
+    while group := list(itertools.islice(found, GROUP_ROWS)):
+        yield group
