@@ -145,7 +145,7 @@ def live_uses(
     passages: Numbers,
 ) -> npt.NDArray[np.bool_]:
     """Which occurrences of a segment count: not deleted, and not those of another passage."""
-    low, high = _own_ranges(table)
+    low, high = own_ranges(table)
     middles = table.start[passages].astype(np.int64) + found.records["start"]
     middles += found.records["length"] // 2
     is_live: npt.NDArray[np.bool_] = (middles >= low[passages]) & (middles < high[passages])
@@ -156,7 +156,7 @@ def live_uses(
     return is_live
 
 
-def _own_ranges(table: PassageTable) -> tuple[Numbers, Numbers]:
+def own_ranges(table: PassageTable) -> tuple[Numbers, Numbers]:
     """The stretch of its document that each passage counts the words of, shape (n_passages,)."""
     low, high = table.start.astype(np.int64), table.end.astype(np.int64)
     is_next = table.document[1:] == table.document[:-1]
