@@ -90,11 +90,13 @@ class QueryPlan:
         n_passages: passages that are not deleted.
         n_allowed: those of them that the filter leaves.
         steps: what was done; the answers are the best of all steps.
+        meaning: how the words of the query were understood.
     """
 
     n_passages: int
     n_allowed: int
     steps: tuple[PlanStep, ...]
+    meaning: tuple[str, ...] = ()
 
     @property
     def share(self) -> float:
@@ -110,7 +112,8 @@ class QueryPlan:
         left = ""
         if self.n_allowed < self.n_passages:
             left = f", of which the filter leaves {self.n_allowed:,} ({100 * self.share:.3g} %)"
-        return [f"{self.n_passages:,} passages{left}", *(step.line() for step in self.steps)]
+        rows = f"{self.n_passages:,} passages{left}"
+        return [*self.meaning, rows, *(step.line() for step in self.steps)]
 
 
 def search_cost(

@@ -18,8 +18,9 @@ from indexes.layout import Layout
 from indexes.manifest import Manifest
 from indexes.manifest_file import check_index_files
 from indexes.metadata import DocumentRow, MetadataStore, PassageSpan
-from indexes.passage_documents import PassageDocuments
+from indexes.passage_documents import Flags, PassageDocuments
 from indexes.passage_search import Found, PassageSearch
+from indexes.penalty import Penalty
 from indexes.query_plan import QueryPlan
 from indexes.segments import row_checksums
 from indexes.stored_rows import Positions
@@ -37,7 +38,7 @@ class Neighbour:
     """A passage near a query.
 
     Args:
-        score: cosine of query and passage, from the stored float16 row.
+        score: cosine of query and passage, from the stored float16 row, less any penalty.
         span: where the passage lies in its document.
         document: the document, with the metadata asked for.
     """
@@ -83,7 +84,7 @@ class Searcher:
     def __init__(self, layout: Layout, manifest: Manifest) -> None:
         self._is_checked = manifest.n_bytes <= CHECKED_BYTES
         check_index_files(layout, manifest, with_digests=self._is_checked)
-        self._layout, self.manifest = layout, manifest
+        self.layout, self.manifest = layout, manifest
         self._width = manifest.encoder.width
         self._documents = PassageDocuments(layout, manifest.segments)
         self._live = live_documents(layout, manifest)
@@ -122,6 +123,8 @@ class Searcher:
         where: str | None = None,
         fields: Sequence[str] = (),
         exact: bool = False,
+        within: Flags | None = None,
+        penalty: Penalty | None = None,
     ) -> Answer:
         """The k nearest documents of each query by their best passage, and the plan.
 
@@ -131,6 +134,8 @@ class Searcher:
             where: SQL expression over the metadata that documents must satisfy.
             fields: metadata columns to return.
             exact: look at every passage.
+            within: only these passages, shape (n_passages,); all by default.
+            penalty: what some passages lose of their scores.
 
         Raises:
             FilterError: the expression or a field is wrong.
@@ -143,7 +148,10 @@ class Searcher:
                 f"{self._width} components."
             )
         chosen = self._allowed(where)
-        found = self._best_documents(queries, min(max(k, 0), chosen.n_documents), chosen, exact)
+        if within is not None:
+            chosen = self._within(chosen, within)
+        k = min(max(k, 0), chosen.n_documents)
+        found = self._best_documents(queries, k, chosen, exact, penalty or Penalty.none())
         return Answer(self._describe(found, fields), found.plan)
 
     def _allowed(self, where: str | None) -> _Filter:
@@ -159,11 +167,23 @@ class Searcher:
             found = self._filter = _Filter(where, int(np.count_nonzero(documents)), passages)
         return found
 
-    def _best_documents(self, queries: Rows, k: int, chosen: _Filter, exact: bool) -> Found:
+    def _within(self, chosen: _Filter, flags: Flags) -> _Filter:
+        """What a filter leaves of some passages."""
+        both = flags if chosen.passages.flags is None else flags & chosen.passages.flags
+        passages = self.passages.allowed(both)
+        assert passages.flags is not None
+        documents = np.unique(self._documents.of(np.flatnonzero(passages.flags)))
+        return _Filter(chosen.where, len(documents), passages)
+
+    def _best_documents(
+        self, queries: Rows, k: int, chosen: _Filter, exact: bool, penalty: Penalty
+    ) -> Found:
         """The best passages of the k best documents of each query.
 
         Candidates are passages, and several can belong to one document: if fewer than k
-        documents come of them and there are more passages, twice as many are asked for.
+        documents come of them and there are more passages, twice as many are asked for. So are
+        they where a passage that is not among them could still be better than one that has lost
+        some of its score.
         """
         n_available = chosen.passages.n
         n_candidates = min(n_available, k + (0 if self._documents.is_one_each else max(8, k // 2)))
@@ -174,9 +194,12 @@ class Searcher:
             found = self.passages.search(
                 queries[left], n_candidates, allowed=chosen.passages, exact=exact
             )
+            last = found.scores[:, -1] if n_candidates else np.zeros(len(left), dtype=np.float32)
+            found = _lowered(found, penalty)
             is_first = _is_first(self._documents.of(found.positions))
             positions[left], scores[left] = _kept(found, is_first, k)
-            left = left[is_first.sum(1) < k]
+            is_open = len(penalty.positions) and k and scores[left, -1] < last
+            left = left[(is_first.sum(1) < k) | is_open]
             if n_candidates == n_available or not len(left):
                 return Found(positions, scores, found.plan_made)
             n_candidates = min(n_available, 2 * n_candidates)
@@ -225,7 +248,7 @@ class Searcher:
         """
         names = ["__row", "__id", *self.metadata.resolve_fields(fields)]
         for segment, numbers in rows.items():
-            check_documents(self._layout, self.manifest.segments[segment], sorted(numbers), names)
+            check_documents(self.layout, self.manifest.segments[segment], sorted(numbers), names)
 
     def _check_vectors(self, positions: Positions, checksums: Sequence[int]) -> None:
         """Raise IndexFormatError unless the rows that were scored are those that were written."""
@@ -242,6 +265,16 @@ def _check_text(span: PassageSpan, document: DocumentRow) -> None:
         raise IndexFormatError(
             f"The text of document {document.id!r} is damaged: its digest is wrong.", REPAIR
         )
+
+
+def _lowered(found: Found, penalty: Penalty) -> Found:
+    """What was found, with lowered scores, best first again."""
+    if not len(penalty.positions):
+        return found
+    scores = penalty.lower(found.positions, found.scores)
+    order = np.argsort(-scores, axis=1, kind="stable")
+    positions = np.take_along_axis(found.positions, order, 1)
+    return Found(positions, np.take_along_axis(scores, order, 1), found.plan_made)
 
 
 def _is_first(documents: Positions) -> npt.NDArray[np.bool_]:

@@ -157,7 +157,7 @@ class SenseInventory:
         self.n_found = columns["n_found"]
         is_first = np.diff(self.words, prepend=self.words[:1] ^ np.uint64(1)) != 0
         self.starts = np.append(np.flatnonzero(is_first), len(self.words))
-        self._rows = {
+        self._rows: dict[str, tuple[int, int]] = {
             self.forms[start]: (start, end)
             for start, end in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
         }
@@ -169,6 +169,11 @@ class SenseInventory:
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._rows)
+
+    def n_senses(self, form: str) -> int:
+        """How many senses a word has here."""
+        start, end = self._rows.get(form, (0, 0))
+        return int(end - start)
 
     def find(self, form: str) -> WordSenses | None:
         """A word's senses, None if it has none here."""

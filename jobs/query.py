@@ -6,9 +6,10 @@ import contextlib
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
@@ -25,10 +26,17 @@ from indexes.manifest_file import read_manifest
 from indexes.query_plan import QueryPlan
 from indexes.searcher import Neighbour, Searcher
 from jobs.find import find_index
+from jobs.meaning import Meaning, MeaningKind, understand
 from jobs.query_encoder import QueryOptions, open_query_encoder
+from jobs.sense_basis import open_basis
+from jobs.sense_search import Asked, Found, search_meaning
+from jobs.senses import SenseChoice, Senses, nearest_sense, no_senses
+from jobs.use_encoder import UseEncoder, find_use
 
 QUERY_BLOCK = 256
 """Queries answered at once, so that any number of them needs bounded memory."""
+
+SENSE_WORDS = 6
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,6 +53,7 @@ class Hit:
         end: one past its last character.
         sentence: span in `passage` of the sentence nearest to the query, if it was asked for.
         metadata: the fields asked for.
+        sense: the sense of a word that the passage uses, where that was searched for.
     """
 
     query: str
@@ -56,13 +65,35 @@ class Hit:
     end: int
     sentence: tuple[int, int] | None
     metadata: dict[str, Any]
+    sense: str | None = None
 
     def to_json(self) -> dict[str, Any]:
-        """A dictionary of the fields; `sentence` only if it was asked for."""
+        """A dictionary of the fields; `sentence` and `sense` only where there is one."""
         values = asdict(self)
-        if self.sentence is None:
-            del values["sentence"]
+        for name in ("sentence", "sense"):
+            if values[name] is None:
+                del values[name]
         return values
+
+
+class SearchOptions(TypedDict, total=False):
+    """How to search.
+
+    Args:
+        where: SQL expression over the metadata, as in `"year >= 2020 AND lang = 'en'"`.
+        fields: metadata columns to return; all by default.
+        exact: look at every passage, whatever the FAISS structure says.
+        with_sentences: find the sentence of each passage that is nearest to the query.
+        sense: only passages that use a word in this sense, as `bank/2`.
+        with_senses: whether to look at the senses of the query's words; yes by default.
+    """
+
+    where: str | None
+    fields: Sequence[str] | None
+    exact: bool
+    with_sentences: bool
+    sense: str | None
+    with_senses: bool
 
 
 @dataclass(frozen=True)
@@ -71,7 +102,8 @@ class Answers:
 
     Args:
         hits: for each query its documents, best first.
-        plans: how each block of QUERY_BLOCK queries was answered.
+        plans: how they were answered: queries that are understood alike are answered together,
+            QUERY_BLOCK at most.
     """
 
     hits: list[list[Hit]]
@@ -95,6 +127,44 @@ class Index:
     def manifest(self) -> Manifest:
         """What the index holds."""
         return self.searcher.manifest
+
+    @cached_property
+    def senses(self) -> Senses:
+        """The senses of its words.
+
+        Raises:
+            WordError: it was built without senses.
+        """
+        return Senses(self.searcher.layout, self.manifest, self.searcher.metadata)
+
+    @cached_property
+    def uses(self) -> UseEncoder:
+        """What gives uses of words in any text the vectors that the index has for its own."""
+        if self.manifest.basis is None:
+            raise no_senses(self.searcher.layout)
+        basis = open_basis(self.searcher.layout, self.manifest.basis)
+        return UseEncoder(self.encoder, basis, self.manifest.chunking)
+
+    def sense_words(self, name: str) -> tuple[str, ...]:
+        """Words that are typical of a sense's contexts; for people to know it by."""
+        word = self.senses.named(name).word
+        view = self.senses.describe(word, n_neighbours=0, n_words=SENSE_WORDS, n_examples=0)
+        return next((sense.words for sense in view.senses if sense.name == name), ())
+
+    def meant(self, word: str, context: str) -> SenseChoice:
+        """The sense that a word has in a context, where several uses are told apart by a mark:
+        `we sat on the [bank] of the river`.
+
+        Raises:
+            WordError: the index has no senses of the word.
+            RequestError: the context does not have it, or it is not clear which use is meant.
+        """
+        return nearest_sense(self.senses.find(word), self.use_row(word, context))
+
+    def use_row(self, word: str, context: str) -> Rows:
+        """Vector of a word in a context, a unit row, shape (n_components,); see `meant`."""
+        row: Rows = self.uses.encode([find_use(context, word)])[0]
+        return row
 
     @property
     def fields(self) -> list[str]:
@@ -129,75 +199,87 @@ class Index:
         """Unit vectors of texts in the index's space, float32, shape (len(texts), width)."""
         return self.encoder.encode(texts, kind)
 
-    def search(
-        self,
-        query: str,
-        k: int = 10,
-        *,
-        where: str | None = None,
-        fields: Sequence[str] | None = None,
-        exact: bool = False,
-        with_sentences: bool = False,
-    ) -> list[Hit]:
+    def search(self, query: str, k: int = 10, **options: Unpack[SearchOptions]) -> list[Hit]:
         """The k documents nearest in meaning to a query; see `answer_many`."""
-        [hits] = self.search_many(
-            [query], k, where=where, fields=fields, exact=exact, with_sentences=with_sentences
-        )
+        [hits] = self.search_many([query], k, **options)
         return hits
 
     def search_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        where: str | None = None,
-        fields: Sequence[str] | None = None,
-        exact: bool = False,
-        with_sentences: bool = False,
+        self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchOptions]
     ) -> list[list[Hit]]:
         """The k nearest documents of each query, best first, each document once; `answer_many`."""
-        return self.answer_many(
-            queries, k, where=where, fields=fields, exact=exact, with_sentences=with_sentences
-        ).hits
+        return self.answer_many(queries, k, **options).hits
 
     def answer_many(
-        self,
-        queries: Sequence[str],
-        k: int = 10,
-        *,
-        where: str | None = None,
-        fields: Sequence[str] | None = None,
-        exact: bool = False,
-        with_sentences: bool = False,
+        self, queries: Sequence[str], k: int = 10, **options: Unpack[SearchOptions]
     ) -> Answers:
         """The k nearest documents of each query, and how they were found.
+
+        In an index with senses a query that is one word with several senses is answered sense by
+        sense, and a longer one by the senses that its words have in it.
 
         Args:
             queries: texts, none blank.
             k: documents a query; fewer only if fewer satisfy the filter.
-            where: SQL expression over the metadata, as in `"year >= 2020 AND lang = 'en'"`.
-            fields: metadata columns to return; all by default.
-            exact: look at every passage, whatever the FAISS structure says.
-            with_sentences: find the sentence of each passage that is nearest to the query.
+            **options: see `SearchOptions`.
 
         Raises:
             RequestError: a query is blank, or k is not positive.
             FilterError: the expression or a field is wrong.
+            WordError: there is no such sense.
         """
         _check_queries(queries, k)
+        fields = self.resolve_fields(options.get("fields"))
+        sense = options.get("sense")
+        asked = Asked(
+            k=k,
+            where=options.get("where"),
+            fields=tuple(fields),
+            exact=options.get("exact", False),
+            sense=self.senses.named(sense) if sense else None,
+            with_senses=options.get("with_senses", True) and self.manifest.senses is not None,
+        )
         answers = Answers([], [])
-        chosen = self.resolve_fields(fields)
         for start in range(0, len(queries), QUERY_BLOCK):
             block = queries[start : start + QUERY_BLOCK]
             rows = self.encode(block)
-            answer = self.searcher.answer(rows, k, where=where, fields=chosen, exact=exact)
+            found, plans = self._answer(block, rows, asked)
             hits = [
-                [_hit(query, rank, neighbour) for rank, neighbour in enumerate(row, 1)]
-                for query, row in zip(block, answer.neighbours, strict=True)
+                [_hit(query, rank, *one) for rank, one in enumerate(row, 1)]
+                for query, row in zip(block, found, strict=True)
             ]
+            with_sentences = options.get("with_sentences", False)
             answers.hits.extend(self._with_sentences(hits, rows) if with_sentences else hits)
-            answers.plans.append(answer.plan)
+            answers.plans.extend(plans)
         return answers
+
+    def _answer(
+        self, queries: Sequence[str], rows: Rows, asked: Asked
+    ) -> tuple[list[list[Found]], list[QueryPlan]]:
+        """What a block of queries finds: those without a meaning of their own all at once."""
+        meanings: list[Meaning | None] = [None] * len(queries)
+        if asked.sense:
+            meanings = [Meaning(MeaningKind.RESTRICTED, (asked.sense,))] * len(queries)
+        elif asked.with_senses:
+            meanings = understand(queries, self.senses, self.uses)
+        plain = [i for i, meaning in enumerate(meanings) if meaning is None]
+        found: list[list[Found]] = [[] for _ in queries]
+        plans = []
+        if plain:
+            answer = self.searcher.answer(
+                rows[plain], asked.k, where=asked.where, fields=asked.fields, exact=asked.exact
+            )
+            for number, neighbours in zip(plain, answer.neighbours, strict=True):
+                found[number] = [(neighbour, None) for neighbour in neighbours]
+            plans.append(answer.plan)
+        for number, meaning in enumerate(meanings):
+            if meaning is not None:
+                row = rows[number : number + 1]
+                found[number], plan = search_meaning(
+                    self.searcher, self.senses, row, meaning, asked
+                )
+                plans.append(plan)
+        return found, plans
 
     def _with_sentences(self, hits: list[list[Hit]], queries: Rows) -> list[list[Hit]]:
         """Each hit with the sentence of its passage whose vector is nearest to the query's."""
@@ -227,7 +309,7 @@ def _check_queries(queries: Sequence[str], k: int) -> None:
         raise RequestError(f"The query {broken[0]!r} is not text in UTF-8.")
 
 
-def _hit(query: str, rank: int, neighbour: Neighbour) -> Hit:
+def _hit(query: str, rank: int, neighbour: Neighbour, sense: str | None) -> Hit:
     span, document = neighbour.span, neighbour.document
     return Hit(
         query=query,
@@ -239,6 +321,7 @@ def _hit(query: str, rank: int, neighbour: Neighbour) -> Hit:
         end=span.end,
         sentence=None,
         metadata=document.metadata,
+        sense=sense,
     )
 
 

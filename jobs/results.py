@@ -12,7 +12,7 @@ from jobs.query import Hit, Index
 from jobs.screen import open_screen
 from jobs.tables import Format, write_rows
 
-COLUMNS = ("query", "rank", "score", "id", "passage", "start", "end")
+COLUMNS = ("query", "rank", "score", "id", "passage", "start", "end", "sense")
 TEXT_WIDTH = 96
 MAX_VALUE_CHARACTERS = 60
 N_TEXT_FIELDS = 2
@@ -20,11 +20,15 @@ N_TEXT_FIELDS = 2
 
 
 def write_results(
-    results: Iterable[list[Hit]], form: Format, stream: TextIO, fields: Sequence[str]
+    results: Iterable[list[Hit]],
+    form: Format,
+    stream: TextIO,
+    fields: Sequence[str],
+    index: Index,
 ) -> None:
     """Write hits to a text stream as they come, in any format but Parquet."""
     if form is Format.TEXT:
-        _write_text(results, stream, fields)
+        _write_text(results, stream, fields, index)
         return
     names = _names(fields)
     flat = _flat(results)
@@ -45,7 +49,7 @@ def write_file(
             _write_parquet(results, file, index, fields)
         else:
             stream = io.TextIOWrapper(file, "utf-8", newline="")
-            write_results(results, form, stream, fields)
+            write_results(results, form, stream, fields, index)
             stream.detach()  # written out, and left open
 
 
@@ -79,6 +83,7 @@ def _write_parquet(
         pa.string(),
         pa.int32(),
         pa.int32(),
+        pa.string(),
     ]
     own = [pa.field(name, kind) for name, kind in zip(COLUMNS, types, strict=True)]
     stored = index.searcher.metadata.arrow_schema(fields)
@@ -90,17 +95,22 @@ def _write_parquet(
             writer.write_table(pa.Table.from_pylist(rows, schema=schema))
 
 
-def _write_text(results: Iterable[list[Hit]], stream: TextIO, fields: Sequence[str]) -> None:
+def _write_text(
+    results: Iterable[list[Hit]], stream: TextIO, fields: Sequence[str], index: Index
+) -> None:
     """Rank, score, id and metadata, then the passage with its most relevant sentence marked."""
     from rich.text import Text
 
     console = open_screen(stream)
-    last: str | None = None
+    last: tuple[str, str | None] | None = None
     for hits in results:
         for hit in hits:
-            if hit.query != last:
+            if last is None or hit.query != last[0]:
                 console.print(Text(f"── {hit.query}", style="bold magenta"))
-                last = hit.query
+            if hit.sense and (hit.query, hit.sense) != last:
+                title = " · ".join((hit.sense, *index.sense_words(hit.sense)))
+                console.print(Text(title, style="magenta"))
+            last = (hit.query, hit.sense)
             console.print(_head(hit, fields))
             for line in _passage_lines(hit, is_plain=not console.is_terminal):
                 console.print(line)

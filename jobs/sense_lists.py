@@ -87,4 +87,4 @@ def write_ambiguous(found: list[AmbiguousWord], stream: TextIO) -> None:
         line.append(f"  {one.view.n_uses:,} uses, {one.entropy:.2f} bits", style="not bold dim")
         screen.print(line)
         for sense in one.view.senses:
-            screen.print(Text("  ") + sense_line(sense))
+            screen.print(Text("  ") + sense_line(sense.name, sense.share, sense.words))

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TextIO
 
+from jobs.neighbours import SenseNeighbours, SenseTitle, UseNeighbours
 from jobs.screen import open_screen
-from jobs.senses import NearSense, Sense, WordView
+from jobs.senses import WordView
 from jobs.use_texts import UseText
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ def write_word(view: WordView, stream: TextIO) -> None:
     screen.print(head)
     for sense in view.senses:
         screen.print()
-        screen.print(sense_line(sense))
+        screen.print(sense_line(sense.name, sense.share, sense.words))
         if sense.neighbours:
             near = "  ".join(f"{one.sense} {one.score:.2f}" for one in sense.neighbours)
             screen.print(Text(f"  near: {near}", style="cyan"))
@@ -38,49 +39,56 @@ def write_word(view: WordView, stream: TextIO) -> None:
             screen.print(use_line(example, is_plain=not screen.is_terminal))
 
 
-def sense_line(sense: Sense) -> Text:
+def sense_line(name: str, share: float, words: Sequence[str]) -> Text:
     """Name, share and typical words of a sense."""
     from rich.text import Text
 
-    line = Text(sense.name.ljust(NAME_COLUMNS), style="bold magenta")
-    line.append(f"{sense.share:>4.0%}  ", style="not bold default")
-    line.append(" · ".join(sense.words), style="not bold default")
+    line = Text(name.ljust(NAME_COLUMNS), style="bold magenta")
+    line.append(f"{share:>4.0%}  ", style="not bold default")
+    line.append(" · ".join(words), style="not bold default")
     return line
 
 
-def write_neighbours(
-    groups: Sequence[tuple[Sense | str, Sequence[NearSense]]], stream: TextIO
-) -> None:
-    """Neighbours, group by group: of each sense of a word, or of one."""
+def write_neighbours(found: SenseNeighbours, stream: TextIO) -> None:
+    """Neighbours, sense by sense."""
     from rich.text import Text
 
     screen = open_screen(stream)
-    for number, (sense, found) in enumerate(groups):
+    for number, (title, neighbours) in enumerate(found.groups):
         if number:
             screen.print()
-        title = Text(sense, style="bold magenta") if isinstance(sense, str) else sense_line(sense)
-        screen.print(title)
-        for rank, near in enumerate(found, 1):
+        screen.print(_title_line(title))
+        for rank, near in enumerate(neighbours, 1):
             line = Text(f"{rank:>3}.  {near.score:.3f}  ")
             line.append(near.sense.ljust(NAME_COLUMNS), style="bold")
             line.append(f" {near.share:.0%} of {near.n_uses / near.share:,.0f} uses", style="dim")
             screen.print(line)
 
 
-def write_uses(title: str, uses: Sequence[UseText], stream: TextIO) -> None:
-    """Uses of a word, nearest first, each in its sentence."""
+def write_uses(found: UseNeighbours, stream: TextIO) -> None:
+    """Uses of a word, sense by sense, each in its sentence."""
     from rich.text import Text
 
     screen = open_screen(stream)
-    screen.print(Text(title, style="bold magenta"))
-    for rank, use in enumerate(uses, 1):
-        line = Text(f"{rank:>3}.  {use.score:.3f}  ")
-        line.append(f"{use.sense} {use.confidence:.2f}  ", style="cyan")
-        line.append(use.id, style="bold")
-        for value in use.metadata.values():
-            line.append(f"  {_short(value)}", style="cyan")
-        screen.print(line)
-        screen.print(use_line(use, is_plain=not screen.is_terminal, indent=5))
+    for number, (title, uses) in enumerate(found.groups):
+        if number:
+            screen.print()
+        screen.print(_title_line(title))
+        for rank, use in enumerate(uses, 1):
+            line = Text(f"{rank:>3}.  {use.score:.3f}  ")
+            line.append(f"{use.sense} {use.confidence:.2f}  ", style="cyan")
+            line.append(use.id, style="bold")
+            for value in use.metadata.values():
+                line.append(f"  {_short(value)}", style="cyan")
+            screen.print(line)
+            screen.print(use_line(use, is_plain=not screen.is_terminal, indent=5))
+
+
+def _title_line(title: SenseTitle) -> Text:
+    line = sense_line(title.choice.name, title.share, title.words)
+    if title.choice.confidence < 1:
+        line.append(f"  (confidence {title.choice.confidence:.2f})", style="dim")
+    return line
 
 
 def use_line(use: UseText, *, is_plain: bool, indent: int = 4) -> Text:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +33,12 @@ from jobs.typical_words import TypicalWords
 from jobs.use_texts import UseText, read_use_texts
 
 SENSE_COLUMNS = ("word", "sense", "n_uses", "share", "words", "neighbours", "examples")
+
+LEAST_CONFIDENCE = 0.6
+"""A use that is less surely of a sense answers no search for that sense."""
+
+RECENT_WORDS = 64
+"""Words whose uses are kept for the next question."""
 
 CENTRAL_USES = 300
 """Uses nearest to a sense's centre, around which its typical words are counted."""
@@ -148,14 +155,15 @@ class Senses:
 
     def __init__(self, layout: Layout, manifest: Manifest, store: MetadataStore) -> None:
         if manifest.basis is None or manifest.senses is None:
-            raise WordError(
-                f"{layout.root} was built without senses.",
-                "Build it anew, with --out elsewhere or after removing it, without --no-senses.",
-            )
+            raise no_senses(layout)
         self.layout, self.manifest, self.store = layout, manifest, store
         self.inventory = SenseInventory(layout, manifest.senses)
         self.uses = SenseUses(layout, manifest, self.inventory)
-        self._typical = TypicalWords(self.inventory, self.uses)
+        self._recent: dict[str, Uses] = {}
+
+    @cached_property
+    def _typical(self) -> TypicalWords:
+        return TypicalWords(self.inventory, self.uses)
 
     def find(self, word: str) -> WordSenses:
         """The senses of a word, whatever its case.
@@ -224,6 +232,29 @@ class Senses:
             )
         return SenseChoice(found, int(number))
 
+    def named(self, sense: str) -> SenseChoice:
+        """The sense of that name, as `bank/2`.
+
+        Raises:
+            WordError: there is no such word or sense, or no number is given.
+        """
+        found = self.choose(sense)
+        if found is None:
+            raise WordError(
+                f"{sense!r} names a word and no sense of it.",
+                f"Give one of: {', '.join(self.find(sense).names)}.",
+            )
+        return found
+
+    def uses_of(self, word: WordSenses) -> Uses:
+        """The uses of a word that are not deleted; those of the last words are kept."""
+        found = self._recent.get(word.form)
+        if found is None:
+            if len(self._recent) >= RECENT_WORDS:
+                self._recent.clear()
+            found = self._recent[word.form] = self.uses.of(word)
+        return found
+
     def describe(
         self,
         word: WordSenses,
@@ -246,7 +277,7 @@ class Senses:
             FilterError: there is no such column.
             IndexFormatError: a file is not as it was written.
         """
-        uses = self.uses.of(word)
+        uses = self.uses_of(word)
         rows = decode_codes(self.uses.codes(uses))
         counts = {n: int((uses.senses == n).sum()) for n in word.numbers.tolist()}
         numbers = sorted((n for n in counts if counts[n]), key=lambda n: (-counts[n], n))
@@ -327,7 +358,7 @@ class Senses:
             number: only those of this sense.
             fields: metadata columns to read.
         """
-        uses = self.uses.of(word)
+        uses = self.uses_of(word)
         if number is not None:
             uses = uses.of_sense(number)
         scores = decode_codes(self.uses.codes(uses)) @ row
@@ -336,8 +367,17 @@ class Senses:
         return read_use_texts(self.store, word.form, uses.take(kept), scores[kept], fields)
 
     def passages(self, sense: SenseChoice) -> npt.NDArray[np.bool_]:
-        """Which passages use a word in a sense, counted over all segments, shape (n_passages,)."""
-        return self.uses.flags(self.uses.of(sense.word).of_sense(sense.number))
+        """Which passages surely use a word in a sense, over all segments, shape (n_passages,)."""
+        uses = self.uses_of(sense.word).of_sense(sense.number)
+        return self.uses.flags(uses.take(uses.confidences >= LEAST_CONFIDENCE))
+
+
+def no_senses(layout: Layout) -> WordError:
+    """What to say of an index that was built without senses."""
+    return WordError(
+        f"{layout.root} was built without senses.",
+        "Build it anew without --no-senses: in another --out, or after removing it.",
+    )
 
 
 def _first_of_each(uses: Uses) -> npt.NDArray[np.int64]:

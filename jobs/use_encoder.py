@@ -27,6 +27,7 @@ from indexes.word_uses import own_ranges
 from jobs.progress import Progress
 from jobs.query_encoder import QueryOptions, open_query_encoder
 from jobs.sense_basis import Basis, open_basis
+from jobs.senses import no_senses
 
 SHOWN_CHARACTERS = 80
 
@@ -167,11 +168,7 @@ def open_use_encoder(layout: Layout, manifest: Manifest, options: QueryOptions) 
         ModelError: the model is not found.
     """
     if manifest.basis is None:
-        raise RequestError(
-            f"{layout.root} was built without senses.",
-            "Build an index that has them: remove its folder, and run embedder index again "
-            "without --no-senses.",
-        )
+        raise no_senses(layout)
     basis = open_basis(layout, manifest.basis)
     return UseEncoder(open_query_encoder(manifest, options), basis, manifest.chunking)
 

@@ -16,6 +16,7 @@ from jobs.cli.delete import delete_command
 from jobs.cli.export import export_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
+from jobs.cli.neighbours import neighbours_command
 from jobs.cli.search import search_command
 from jobs.cli.senses import senses_command
 from jobs.cli.verify import verify_command
@@ -49,6 +50,7 @@ def cli(settings: dict[str, Any], traceback: bool) -> None:
 cli.add_command(index_command)
 cli.add_command(search_command)
 cli.add_command(senses_command)
+cli.add_command(neighbours_command)
 cli.add_command(info_command)
 cli.add_command(delete_command)
 cli.add_command(compact_command)

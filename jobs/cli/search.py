@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.encoders import query_encoder_options, query_options
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.streams import FORMATS, writing_stdout
 
 if TYPE_CHECKING:
     from jobs.query import Answers, Hit, Index
-    from jobs.query_encoder import QueryOptions
     from jobs.tables import Format
 
 QUERY_BLOCK = 256
@@ -31,6 +31,18 @@ QUERY_BLOCK = 256
 )
 @click.option("-k", type=click.IntRange(1), default=10, help="Documents a query.")
 @click.option("--where", metavar="SQL", help='Only documents for which this holds: "year > 2020".')
+@click.option("--sense", metavar="NAME", help="Only documents that use a word in it: bank/2.")
+@click.option(
+    "--in",
+    "context",
+    metavar="CONTEXT",
+    help='Only the sense that QUERY, a word, has in it: "we sat on the [bank] of the river".',
+)
+@click.option(
+    "--senses/--no-senses",
+    default=True,
+    help="Look at the senses of the queries' words, in an index that has them.",
+)
 @click.option("--exact", is_flag=True, help="Look at every passage, whatever it takes.")
 @click.option("--explain-plan", is_flag=True, help="Say on stderr how the answer was found.")
 @click.option(
@@ -47,11 +59,7 @@ QUERY_BLOCK = 256
     type=FORMATS,
     help="[default: by the ending of --out, else text]",
 )
-@click.option("--model", help="Where the model is now.  [default: where the index found it]")
-@click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
-@click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: cpu]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@query_encoder_options
 def search_command(**options: Any) -> None:
     """Find the documents nearest in meaning to each QUERY."""
     from jobs.query import open_index
@@ -60,29 +68,34 @@ def search_command(**options: Any) -> None:
 
     queries = _queries(options)
     form = choose_format(options["format"], options["out"])
-    with open_index(options["index"], _query_options(options)) as index:
+    with open_index(options["index"], query_options(options)) as index:
         named = options["fields"]
         fields = index.resolve_fields(named)
         if form is Format.TEXT and named is None:
             fields = fields[:N_TEXT_FIELDS]
+        queries = _with_sense(index, queries, options)
         results = _search(index, queries, options, fields, with_sentences=form is Format.TEXT)
         if options["out"]:
             write_file(results, form, options["out"], index, fields)
         else:
-            _write_stdout(results, form, fields)
+            _write_stdout(results, form, fields, index)
 
 
-def _write_stdout(results: Iterator[list[Hit]], form: Format, fields: list[str]) -> None:
+def _write_stdout(
+    results: Iterator[list[Hit]], form: Format, fields: list[str], index: Index
+) -> None:
     from jobs.results import write_results
 
     with writing_stdout():
-        write_results(results, form, sys.stdout, fields)
+        write_results(results, form, sys.stdout, fields, index)
 
 
 def _queries(options: dict[str, Any]) -> Iterator[str]:
     from embedder.errors import RequestError
 
     given, path = options["query"], options["queries"]
+    if options["sense"] and not (given or path):
+        given = (options["sense"].partition("/")[0],)
     if bool(given) == bool(path):
         raise RequestError(
             "Queries are given both as arguments and in --queries."
@@ -95,6 +108,26 @@ def _queries(options: dict[str, Any]) -> Iterator[str]:
 
         return read_queries(path, options["column"])
     return iter(given)
+
+
+def _with_sense(index: Index, queries: Iterator[str], options: dict[str, Any]) -> Iterator[str]:
+    """The queries; the sense that --in asks for goes into --sense."""
+    from embedder.errors import RequestError
+
+    if options["context"] is None:
+        return queries
+    if options["sense"]:
+        raise RequestError("--in and --sense both name a sense.", "Leave one of them out.")
+    words = list(itertools.islice(queries, 2))
+    if len(words) != 1:
+        raise RequestError(
+            "--in says what one word means, and several queries were given.",
+            'For example: embedder search bank --in "we sat on the bank of the river"',
+        )
+    choice = index.meant(words[0], options["context"])
+    click.echo(f"{choice.name} is meant (confidence {choice.confidence:.2f})", err=True)
+    options["sense"] = choice.name
+    return iter(words)
 
 
 def _search(
@@ -114,6 +147,8 @@ def _search(
             fields=fields,
             exact=options["exact"],
             with_sentences=with_sentences,
+            sense=options["sense"],
+            with_senses=options["senses"],
         )
         if options["explain_plan"]:
             _explain(answers, is_text=options["format"] in (None, "text"))
@@ -132,17 +167,3 @@ def _explain(answers: Answers, *, is_text: bool) -> None:
         lines = plan.lines() if is_text else [json.dumps(plan.to_json())]
         for line in lines:
             click.echo(f"plan: {line}" if is_text else line, err=True)
-
-
-def _query_options(options: dict[str, Any]) -> QueryOptions:
-    from embedder.specs import Engine, Precision
-    from jobs.query_encoder import QueryOptions
-
-    engine, precision = options["engine"], options["precision"]
-    return QueryOptions(
-        model=options["model"],
-        engine=None if engine == "auto" else Engine(engine),
-        precision=None if precision == "auto" else Precision(precision),
-        device=options["device"],
-        threads=options["threads"],
-    )

@@ -1,0 +1,100 @@
+"""`embedder neighbours`."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobs.cli.encoders import query_encoder_options, query_options
+from jobs.cli.names import COLUMN_NAMES
+from jobs.cli.streams import FORMATS, writing_stdout
+
+if TYPE_CHECKING:
+    from jobs.senses import Senses
+
+
+@click.command("neighbours")
+@click.argument("word")
+@click.option(
+    "--index",
+    envvar=["EMBEDDER_NEIGHBOURS_INDEX", "EMBEDDER_INDEX"],
+    metavar="FOLDER",
+    help="The index.  [default: the one in the working folder]",
+)
+@click.option("--sense", metavar="NAME", help="Only this sense of the word: bank/2.")
+@click.option(
+    "--in",
+    "context",
+    metavar="CONTEXT",
+    help='Only the sense that the word has in it: "we sat on the [bank] of the river".',
+)
+@click.option(
+    "--occurrences", is_flag=True, help="Uses of the word in the corpus, not senses of others."
+)
+@click.option("-k", type=click.IntRange(1), default=10, help="Neighbours of each sense.")
+@click.option(
+    "--fields",
+    type=COLUMN_NAMES,
+    metavar="COLUMNS",
+    help="Metadata of --occurrences, separated by commas as in CSV.",
+)
+@click.option("--out", metavar="FILE", help="Write the result here.")
+@click.option("--format", type=FORMATS, help="[default: by the ending of --out, else text]")
+@query_encoder_options
+def neighbours_command(**options: Any) -> None:
+    """Show what lies nearest to each sense of a WORD: senses of other words, as `shore/1`.
+
+    \b
+    embedder neighbours bank
+    embedder neighbours bank/2
+    embedder neighbours bank --in "we sat on the bank of the river" --occurrences
+    """
+    from embedder.errors import RequestError
+    from jobs.tables import choose_format, write_table
+
+    form = choose_format(options["format"], options["out"])
+    if options["context"] and options["sense"]:
+        raise RequestError("--in and --sense both name a sense.", "Leave one of them out.")
+    with _opened(options) as (senses, row):
+        rows, columns, write_text = _answer(senses, row, options)
+        with writing_stdout():
+            write_table(rows, columns, form, options["out"], sys.stdout, write_text)
+
+
+@contextlib.contextmanager
+def _opened(options: dict[str, Any]) -> Iterator[tuple[Senses, Any]]:
+    """The senses, and the vector of the word in its context; the encoder only where needed."""
+    if options["context"] is None:
+        from jobs.senses import open_senses
+
+        with open_senses(options["index"]) as senses:
+            yield senses, None
+        return
+    from jobs.query import open_index
+
+    with open_index(options["index"], query_options(options)) as index:
+        index.senses.find(options["word"])
+        yield index.senses, index.use_row(options["word"], options["context"])
+
+
+def _answer(senses: Senses, row: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+    """Rows, their columns, and what writes them for people."""
+    from jobs.neighbours import NEIGHBOUR_COLUMNS, USE_COLUMNS, SenseNeighbours, UseNeighbours
+    from jobs.sense_text import write_neighbours, write_uses
+
+    if options["occurrences"]:
+        uses = UseNeighbours.find(
+            senses,
+            options["word"],
+            options["sense"],
+            row,
+            options["k"],
+            fields=options["fields"] or (),
+        )
+        return uses.rows(), USE_COLUMNS, lambda stream: write_uses(uses, stream)
+    found = SenseNeighbours.find(senses, options["word"], options["sense"], row, options["k"])
+    return found.rows(), NEIGHBOUR_COLUMNS, lambda stream: write_neighbours(found, stream)
