@@ -19,6 +19,10 @@ a text is about comes in bursts and lies below; a word that stands once in nearl
 what the corpus was chosen by, and lies above."""
 
 
+LEAST_WORDS = 20_000
+"""In fewer running words frequent words cannot be told from function words, and all are kept."""
+
+
 def find_function_words(texts: Iterable[str]) -> frozenset[str]:
     """Forms of the function words of some texts, which should be a sample of a corpus."""
     uses: Counter[str] = Counter()
@@ -30,6 +34,8 @@ def find_function_words(texts: Iterable[str]) -> frozenset[str]:
         documents.update(set(forms))
         lengths[len(forms)] += 1
     n_uses = sum(uses.values())
+    if n_uses < LEAST_WORDS:
+        return frozenset()
     frequent = [form for form, n in uses.items() if n >= LEAST_SHARE * n_uses]
     return frozenset(form for form in frequent if _is_even(uses[form], documents[form], lengths))
 

@@ -12,6 +12,7 @@ import numpy.typing as npt
 
 from embedder.errors import IndexMismatchError
 from embedder.senses import match
+from embedder.significance import chance
 from indexes.sense_inventory import WordSenses
 from jobs.column_values import ColumnValues, read_values
 from jobs.sense_basis import open_basis
@@ -26,8 +27,6 @@ STEADY = 0.02
 DIFF_COLUMNS = ("word", "sense", "other_sense", "status", "share", "other_share", "p", "words")
 BY_COLUMNS = ("word", "sense", "value", "n_uses", "share", "p", "words")
 N_WORDS = 6
-
-Counts = npt.NDArray[np.int64]
 
 
 class Status(StrEnum):
@@ -156,23 +155,6 @@ def _status(before: int | None, after: int | None, change: float) -> Status:
     if abs(change) < STEADY:
         return Status.STEADY
     return Status.RISES if change > 0 else Status.FALLS
-
-
-def chance(table: Counts) -> float:
-    """How probable the rows of a table of counts are to differ so much by chance.
-
-    The likelihood ratio test (Dunning 1993), against a chi-squared distribution.
-    """
-    from scipy.stats import chi2
-
-    rows, columns = table.sum(1, keepdims=True), table.sum(0, keepdims=True)
-    kept = table[rows[:, 0] > 0][:, columns[0] > 0]
-    freedom = (kept.shape[0] - 1) * (kept.shape[1] - 1)
-    if freedom <= 0:
-        return 1.0
-    expected = kept.sum(1, keepdims=True) * kept.sum(0, keepdims=True) / kept.sum()
-    terms = np.where(kept > 0, kept * np.log(np.maximum(kept, 1) / expected), 0.0)
-    return float(chi2.sf(2 * terms.sum(), freedom))
 
 
 def _with_words(change: SenseChange, here: Senses, other: Senses) -> SenseChange:

@@ -49,7 +49,7 @@ DOORS = {
         "indexes/documents.py",
         "indexes/parquet_writer.py",
     ),
-    "scipy": ("embedder/senses.py",),
+    "scipy": ("embedder/senses.py", "embedder/significance.py"),
     "sentence_transformers": (),  # a reference for tests only
     "tokenizers": ("embedder/tokens.py",),
     "torch": (

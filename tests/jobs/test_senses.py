@@ -1,0 +1,395 @@
+"""Senses of an index's words: what is found, shown, chosen and refused."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+from banks import MONEY, RARE, RIVER, TEXTS, meaning, write_banks
+from corpora import Done, assert_refused
+
+from embedder.errors import RequestError, WordError
+from indexes.layout import Layout
+from indexes.manifest_file import read_manifest
+from jobs import open_index
+from jobs.query import Index
+from jobs.sense_changes import Status, changes_between, changes_over
+from jobs.sense_lists import most_ambiguous, sense_entropies
+from jobs.senses import Senses, open_senses
+
+Run = Callable[..., Done]
+ON_THE_RIVER = "we sat on the bank of the river and watched the water"
+
+
+@pytest.fixture(scope="module")
+def banks(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
+    """An index of the corpus with the bundled model. Copy it before changing it."""
+    folder = tmp_path_factory.mktemp("banks")
+    corpus = write_banks(folder / "banks.parquet")
+    done = run("index", corpus, "--out", folder / "banks.index")
+    assert done.returncode == 0, done.stderr
+    return folder / "banks.index"
+
+
+@pytest.fixture(scope="module")
+def index(banks: Path) -> Iterator[Index]:
+    """The index, open."""
+    with open_index(banks) as found:
+        yield found
+
+
+@pytest.fixture(scope="module")
+def senses(index: Index) -> Senses:
+    """Its senses."""
+    return index.senses
+
+
+@pytest.fixture(scope="module")
+def names(senses: Senses) -> dict[str, str]:
+    """The name of each meaning of `bank`."""
+    return {name: _meaning_of(senses, name) for name in senses.find("bank").names}
+
+
+def _meaning_of(senses: Senses, name: str) -> str:
+    view = senses.describe(senses.find("bank"), n_examples=3)
+    [sense] = [sense for sense in view.senses if sense.name == name]
+    [found] = {meaning(use.passage) for use in sense.examples}
+    return found
+
+
+def _sense(names: dict[str, str], wanted: str) -> str:
+    [name] = [name for name, found in names.items() if found == wanted]
+    return name
+
+
+# --- what is found ---
+
+
+def test_a_word_of_two_meanings_has_two_senses(senses: Senses, names: dict[str, str]) -> None:
+    """The uses of `bank` fall into those of rivers and those of money, the more frequent first."""
+    assert names == {"bank/1": "money", "bank/2": "river"}
+    view = senses.describe(senses.find("BANK"))
+    assert [sense.n_uses for sense in view.senses] == [len(MONEY), len(RIVER)]
+    assert sum(sense.share for sense in view.senses) == pytest.approx(1)
+
+
+def test_every_use_has_the_sense_of_its_text(senses: Senses) -> None:
+    """Each stored use carries the sense that its text asks for, and is sure of it."""
+    word = senses.find("bank")
+    uses = senses.uses.of(word)
+    found = [
+        use
+        for number in word.numbers.tolist()
+        for use in senses.uses_like(
+            word, senses.named(f"bank/{number}").centroid, len(TEXTS), number=number
+        )
+    ]
+    assert len(found) == len(uses) == len(RIVER) + len(MONEY)
+    assert {(use.sense, meaning(use.passage)) for use in found} == {
+        ("bank/1", "money"),
+        ("bank/2", "river"),
+    }
+    assert np.mean([use.confidence for use in found]) > 0.9
+    assert {use.passage[use.start : use.end] for use in found} == {"bank"}
+
+
+def test_neighbours_are_senses_of_other_words(senses: Senses) -> None:
+    """Neighbours come nearest first, are named as senses, and none is of the word itself."""
+    money, river = senses.describe(senses.find("bank"), n_neighbours=4).senses
+    assert "river/1" in [near.sense for near in river.neighbours]
+    assert "river/1" not in [near.sense for near in money.neighbours]
+    for sense in (money, river):
+        scores = [near.score for near in sense.neighbours]
+        assert scores == sorted(scores, reverse=True)
+        assert not any(near.sense.startswith("bank/") for near in sense.neighbours)
+
+
+def test_deleted_documents_have_no_uses(banks: Path, tmp_path: Path, run: Run) -> None:
+    """What is deleted is gone from the senses at once, without another run."""
+    index = shutil.copytree(banks, tmp_path / "banks.index")
+    (tmp_path / "ids").write_text("".join(f"d{n}\n" for n in range(len(RIVER))))
+    assert run("delete", index, "--ids", tmp_path / "ids").returncode == 0
+    with open_senses(index) as senses:
+        view = senses.describe(senses.find("bank"))
+    assert [(sense.name, sense.n_uses) for sense in view.senses] == [("bank/1", len(MONEY))]
+
+
+def meaning_of_words(words: tuple[str, ...]) -> str:
+    """What a sense with these typical words means."""
+    return "river" if {"river", "canal", "stream", "grassy", "muddy"} & set(words) else "money"
+
+
+# --- a sense that somebody means ---
+
+
+def test_the_context_says_which_sense_is_meant(index: Index, names: dict[str, str]) -> None:
+    """A word in a context has the sense that the context asks for."""
+    river = index.meant("bank", ON_THE_RIVER)
+    money = index.meant("bank", "the bank raised its interest rates for every loan")
+    assert names[river.name] == "river" and names[money.name] == "money"
+    assert min(river.confidence, money.confidence) > 0.7
+
+
+def test_a_mark_says_which_use_is_meant(index: Index, names: dict[str, str]) -> None:
+    """Where the word is there twice, the marked one counts."""
+    text = "the {} lends money at low interest, and far away reeds grew on the river {}"
+    first = index.meant("bank", text.format("[bank]", "bank"))
+    second = index.meant("bank", text.format("bank", "[bank]"))
+    assert names[first.name] == "money" and names[second.name] == "river"
+
+
+def test_a_use_like_one_of_the_index_is_that_one(index: Index) -> None:
+    """A context that is a passage of the index finds its own use, at a cosine of one."""
+    row = index.use_row("bank", RIVER[17])
+    [best, *_] = index.senses.uses_like(index.senses.find("bank"), row, 3)
+    assert best.passage == RIVER[17]
+    assert best.score == pytest.approx(1, abs=1e-6)
+
+
+# --- search ---
+
+
+def test_one_ambiguous_word_is_answered_sense_by_sense(index: Index, names: dict[str, str]) -> None:
+    """Each sense has its room, its documents use it, and no document comes twice."""
+    hits = index.search("Bank", k=7)
+    assert [hit.sense for hit in hits] == ["bank/1"] * 4 + ["bank/2"] * 3
+    assert all(names[str(hit.sense)] == meaning(hit.passage) for hit in hits)
+    assert len({hit.id for hit in hits}) == 7
+    assert [hit.rank for hit in hits] == list(range(1, 8))
+
+
+def test_a_sense_restricts_any_query(index: Index, names: dict[str, str]) -> None:
+    """With a sense, only documents that use it answer, in the order of the query."""
+    name = _sense(names, "river")
+    hits = index.search("loans at high interest", k=50, sense=name)
+    assert {meaning(hit.passage) for hit in hits} == {"river"}
+    assert {hit.sense for hit in hits} == {name}
+    scores = [hit.score for hit in hits]
+    assert scores == sorted(scores, reverse=True) and len(hits) > len(RIVER) / 2
+
+
+def test_a_longer_query_is_understood_by_its_own_context(
+    index: Index, names: dict[str, str]
+) -> None:
+    """A passage that uses the query's word in another sense loses some of its score, others none,
+    and the plan says so."""
+    query = "a bank that lends money at interest"
+    answers = index.answer_many([query], k=len(TEXTS))
+    plain = index.answer_many([query], k=len(TEXTS), with_senses=False)
+    before = {hit.id: hit.score for hit in plain.hits[0]}
+    lost = {hit.passage: before[hit.id] - hit.score for hit in answers.hits[0]}
+    name = _sense(names, "money")
+    assert any(f"bank means {name} here" in line for line in answers.plans[0].lines())
+    assert {text for text, loss in lost.items() if loss > 1e-6} == set(RIVER)
+    assert max(abs(loss) for text, loss in lost.items() if text not in RIVER) < 1e-6
+
+
+def test_without_senses_a_search_is_the_plain_one(index: Index) -> None:
+    """--no-senses answers as an index without senses does."""
+    row = index.encode(["bank"])
+    [wanted] = index.searcher.search(row, 5)
+    hits = index.search("bank", 5, with_senses=False)
+    assert [hit.id for hit in hits] == [found.document.id for found in wanted]
+    assert all(hit.sense is None for hit in hits)
+
+
+def test_queries_together_are_answered_as_alone(index: Index) -> None:
+    """What one query finds does not depend on those beside it."""
+    queries = ["bank", "muddy water", "a bank that lends money", "zeppelin", "river"]
+    together = index.search_many(queries, 5)
+    assert together == [index.search(query, 5) for query in queries]
+
+
+def test_a_filter_holds_within_senses(index: Index) -> None:
+    """--where leaves out documents of any sense."""
+    hits = index.search("bank", k=6, where="year = 1990")
+    assert hits and {hit.metadata["year"] for hit in hits} == {1990}
+    assert {meaning(hit.passage) for hit in hits} == {"river"}
+
+
+# --- lists and changes ---
+
+
+def test_the_list_has_ambiguous_words_only(senses: Senses) -> None:
+    """Words with several senses, by the entropy of their shares; `bank` is one."""
+    found = most_ambiguous(senses, 10, least=50)
+    assert "bank" in [one.view.word for one in found]
+    assert all(len(one.view.senses) > 1 for one in found)
+    bank = next(one for one in found if one.view.word == "bank")
+    shares = np.array([0.6, 0.4])
+    assert bank.entropy == pytest.approx(-(shares * np.log2(shares)).sum())
+    entropies, n_uses = sense_entropies(senses.inventory)
+    assert (entropies >= 0).all() and len(n_uses) == len(senses.inventory)
+
+
+def test_an_index_does_not_differ_from_itself(senses: Senses) -> None:
+    """Compared with itself every sense is steady, and none differs by more than chance."""
+    changes = changes_between(senses, senses, "bank", 10)
+    assert {(one.sense, one.other_sense) for one in changes} == {
+        ("bank/1", "bank/1"),
+        ("bank/2", "bank/2"),
+    }
+    assert {one.status for one in changes} == {Status.STEADY}
+    assert changes_between(senses, senses, None, 10) == []
+
+
+def test_senses_differ_over_a_column(senses: Senses, names: dict[str, str]) -> None:
+    """Over the years one sense gives way to the other, which is no chance."""
+    over = changes_over(senses, "year", "bank", 10)
+    assert over.values == ("1990", "1991", "1992", "2000", "2001", "2002")
+    river = next(one for one in over.senses if names[one.sense] == "river")
+    assert river.shares == (1, 1, 1, 0, 0, 0)
+    assert sum(river.n_uses) == len(RIVER) and river.p < 1e-6
+    assert {one.sense for one in changes_over(senses, "year", None, 50).senses} >= set(names)
+
+
+# --- the command line ---
+
+
+def test_the_inventory_is_readable(banks: Path, run: Run) -> None:
+    """`senses bank` shows each sense with share, neighbours and marked examples."""
+    done = run("senses", "bank", "--index", banks)
+    assert done.returncode == 0 and done.stderr == ""
+    assert done.stdout.startswith("bank  100 uses, 2 senses\n")
+    for wanted in ("bank/1", "60%", "bank/2", "40%", "near: ", "[bank]"):
+        assert wanted in done.stdout
+
+
+def test_neighbours_in_a_context(banks: Path, run: Run, names: dict[str, str]) -> None:
+    """`neighbours --in` answers for the sense that is meant, with the uses like it if asked."""
+    name = _sense(names, "river")
+    asked = ("neighbours", "bank", "--index", banks, "--in", ON_THE_RIVER, "--format", "json")
+    found = json.loads(run(*asked, "-k", "3").stdout)
+    assert {row["sense"] for row in found} == {name} and len(found) == 3
+    uses = json.loads(run(*asked, "--occurrences", "-k", "5").stdout)
+    assert {meaning(row["passage"]) for row in uses} == {"river"}
+    same = json.loads(run(*asked[:4], "--sense", name, "--format", "json", "-k", "3").stdout)
+    assert [row["neighbour"] for row in same] == [row["neighbour"] for row in found]
+
+
+def test_search_in_a_context(banks: Path, run: Run) -> None:
+    """`search --in` finds the sense that is meant there, and says which."""
+    done = run("search", "bank", "--index", banks, "--in", ON_THE_RIVER, "--format", "json")
+    assert {meaning(hit["passage"]) for hit in json.loads(done.stdout)} == {"river"}
+    assert "bank/2 is meant" in done.stderr
+
+
+def test_a_search_explains_what_it_understood(banks: Path, run: Run) -> None:
+    """--explain-plan names the senses that were searched for."""
+    done = run("search", "bank", "--index", banks, "--explain-plan")
+    assert "bank has several senses, each searched for: bank/1, bank/2" in done.stderr
+    assert done.stdout.index("bank/1 ·") < done.stdout.index("bank/2 ·")
+
+
+@pytest.mark.parametrize("form", ["json", "jsonl", "csv", "parquet"])
+@pytest.mark.parametrize(
+    "command",
+    [("senses", "bank"), ("senses", "--list"), ("senses", "bank", "--by", "year"),
+     ("neighbours", "bank"), ("neighbours", "bank", "--occurrences")],
+    ids=" ".join,
+)  # fmt: skip
+def test_every_format_holds_the_same_rows(
+    banks: Path, tmp_path: Path, run: Run, command: tuple[str, ...], form: str
+) -> None:
+    """A file in any format has as many rows as the JSON on stdout."""
+    import csv
+
+    import pyarrow.parquet as pq
+
+    wanted = json.loads(run(*command, "--index", banks, "--format", "json").stdout)
+    out = tmp_path / f"rows.{form}"
+    done = run(*command, "--index", banks, "--out", out)
+    assert done.returncode == 0, done.stderr
+    if form == "parquet":
+        assert pq.read_table(out).num_rows == len(wanted)
+    elif form == "csv":
+        with out.open(newline="") as file:
+            assert len(list(csv.DictReader(file))) == len(wanted)
+    else:
+        text = out.read_text()
+        rows = json.loads(text) if form == "json" else list(map(json.loads, text.splitlines()))
+        assert rows == wanted
+    assert wanted
+
+
+# --- what is refused ---
+
+
+def test_words_without_senses_are_refused_with_the_reason(senses: Senses) -> None:
+    """Unknown, too rare with how often, more than one word, no word."""
+    reasons = {
+        "dirigible": "does not occur in the index",
+        "zeppelin": "occurs 2 times",
+        "river bank": "is not one word",
+        "": "is not one word",
+        "42": "is not one word",
+    }
+    for word, reason in reasons.items():
+        with pytest.raises(WordError, match=reason):
+            senses.find(word)
+
+
+def test_senses_that_are_not_there_are_refused(senses: Senses) -> None:
+    """The senses that there are get named, and contradictions are."""
+    with pytest.raises(WordError, match=r"no sense '9'; it has: bank/1, bank/2"):
+        senses.choose("bank/9")
+    with pytest.raises(WordError, match="is no sense of 'bank'"):
+        senses.choose("bank", "river/1")
+    with pytest.raises(WordError, match="is no sense of 'bank/1'"):
+        senses.choose("bank/1", "bank/2")
+    with pytest.raises(WordError, match="names a word and no sense"):
+        senses.named("bank")
+
+
+def test_contexts_that_do_not_say_which_are_refused(index: Index) -> None:
+    """A context without the word, or with it twice and no mark."""
+    with pytest.raises(RequestError, match="is not in"):
+        index.meant("bank", "we sat by the water")
+    with pytest.raises(RequestError, match="2 times"):
+        index.meant("bank", "the bank by the bank")
+
+
+@pytest.mark.parametrize(
+    ("command", "said"),
+    [
+        (("senses",), "No word was given"),
+        (("senses", "bank", "--list"), "--list is of all words"),
+        (("senses", "--list", "--by", "year"), "--list is of all words"),
+        (("senses", "bank", "--by", "year", "--diff", "x.index"), "two questions"),
+        (("senses", "bank", "--by", "month"), "no metadata column 'month'"),
+        (("senses", "bank", "--diff", "nothing.index"), "no index at nothing.index"),
+        (("neighbours", "zeppelin"), "occurs 2 times"),
+        (("neighbours", "bank", "--sense", "3"), "has no sense '3'"),
+        (("neighbours", "bank", "--in", "the water"), "is not in"),
+        (("neighbours", "bank", "--in", "x bank", "--sense", "1"), "both name a sense"),
+        (("search", "bank", "--in", "x bank", "--sense", "bank/1"), "both name a sense"),
+        (("search", "bank", "river", "--in", "x bank"), "several queries"),
+        (("search", "bank", "--sense", "bank"), "no sense of it"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
+)
+def test_bad_requests_are_one_line(
+    banks: Path, tmp_path: Path, run: Run, command: tuple[str, ...], said: str
+) -> None:
+    """Each is refused in one clear line, as wrong usage."""
+    done = run(*command, "--index", banks, cwd=tmp_path)
+    assert_refused(done, said)
+
+
+def test_an_index_without_senses_says_so(tmp_path: Path, run: Run, tiny_model: Path) -> None:
+    """It searches as ever, and refuses what needs senses; asked for them later, it says how."""
+    corpus = write_banks(tmp_path / "banks.parquet", [*RARE, *RIVER[:5]])
+    build = ("index", corpus, "-q", "--out", tmp_path / "plain.index", "--model", tiny_model)
+    assert run(*build, "--no-senses").returncode == 0
+    assert read_manifest(Layout(tmp_path / "plain.index")).basis is None
+    assert not (tmp_path / "plain.index" / "senses").exists()
+    asked = ("--index", tmp_path / "plain.index")
+    assert run("search", "bank", *asked).returncode == 0
+    for command in (("senses", "bank"), ("neighbours", "bank"), ("search", "--sense", "bank/1")):
+        assert_refused(run(*command, *asked), "built without senses")
+    assert_refused(run(*build, "--senses"), "was built without senses")
+    assert run(*build).returncode == 0
