@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import io
 import json
-import math
 import textwrap
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
@@ -13,7 +12,7 @@ from pathlib import Path
 from typing import IO, Any, TextIO
 
 from embedder.errors import RequestError
-from jobs.output import appearing, check_file_name, column_names
+from jobs.output import appearing, check_file_name, column_names, finite
 from jobs.query import Hit, Index
 
 COLUMNS = ("query", "rank", "score", "id", "passage", "start", "end")
@@ -84,19 +83,8 @@ def _flat(results: Iterable[list[Hit]]) -> Iterator[Hit]:
 
 def _json(hit: Hit) -> str:
     values = hit.to_json()
-    metadata = {name: _finite(value) for name, value in hit.metadata.items()}
+    metadata = {name: finite(value) for name, value in hit.metadata.items()}
     return json.dumps({**values, "metadata": metadata}, ensure_ascii=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    """A value without NaN and infinities, which JSON has not: null in their place."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list):
-        return [_finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return value
 
 
 def _write_json(results: Iterable[list[Hit]], stream: TextIO) -> None:
