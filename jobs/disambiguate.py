@@ -164,12 +164,19 @@ def _open_corpus(options: DisambiguateOptions) -> Corpus:
     request = ColumnRequest(text=options.text, id=options.id, metadata=())
     corpus = open_corpus(options.sources, request)
     options.targets.check(corpus)
-    keys = corpus.partition_types
-    for name in options.fields:
-        if not any(name in source.schema.names for source in corpus.sources) and name not in keys:
-            check_there(corpus.sources[0].schema, name, "--fields", corpus.sources[0].file.name)
+    _check_fields(corpus, options.fields)
     beside = tuple(dict.fromkeys([*options.targets.names.values(), *options.fields]))
     return replace(corpus, columns=replace(corpus.columns, metadata=beside))
+
+
+def _check_fields(corpus: Corpus, names: Sequence[str]) -> None:
+    """Raise ColumnError unless a file or its path has each column, and no file has it twice."""
+    for name in names:
+        with_it = [source for source in corpus.sources if name in source.schema.names]
+        if not with_it and name not in corpus.partition_types:
+            with_it = corpus.sources[:1]  # which lacks it
+        for source in with_it:
+            check_there(source.schema, name, "--fields", source.file.name)
 
 
 def _check_out(final: Path, layout: Layout, corpus: Corpus) -> None:

@@ -72,8 +72,9 @@ class UseEncoder:
 
     A use in a text that is a passage of the index gets, to the last bit, the vector that is
     stored there: all words of a passage are pooled, projected and rounded together, as when it
-    was indexed. A text longer than the window is cut as the index cuts documents, and a use gets
-    its vector from the passage in whose half of an overlap it lies.
+    was indexed. (But for an int8 index, whose queries are encoded at full precision.) A text longer
+    than the window is cut as the index cuts documents, and a use gets its vector from the passage
+    in whose half of an overlap it lies.
 
     Args:
         encoder: of the index's vector space.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import random
+import signal
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -14,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpora import Done, assert_refused, write_corpus
+from corpora import Done, assert_refused, start, wait_until, write_corpus
 
 import jobs.disambiguate
 from embedder.encoders import EncoderOptions
@@ -336,6 +337,16 @@ def test_bad_columns_are_refused(
     assert [path.name for path in tmp_path.iterdir()] == ["asked.parquet"]
 
 
+def test_a_field_that_is_there_twice_is_refused(world: World, tmp_path: Path) -> None:
+    """A field of which a file has two is an error, for nobody knows which is meant."""
+    table = pa.table([["a bank"], [1], [2]], names=["text", "x", "x"])
+    pq.write_table(table, tmp_path / "a.parquet")
+    source = str(tmp_path / "a.parquet")
+    asked = DisambiguateOptions(sources=(source,), out=tmp_path / "o.csv", fields=("x",))
+    with pytest.raises(ColumnError, match="several columns 'x'"):
+        disambiguate(world.layout, asked)
+
+
 def test_a_column_that_a_later_file_lacks_is_refused(world: World, tmp_path: Path) -> None:
     """Every file needs the column of the word; the error names the one that lacks it."""
     sources = (
@@ -394,6 +405,20 @@ def test_the_command_says_what_it_did(run: Run, world: World, tmp_path: Path) ->
     assert "no sense: word not in text: 1" in done.stdout
     rows = [json.loads(line) for line in out.read_text("utf-8").splitlines()]
     assert [row["status"] for row in rows] == ["ok", "null text", "word not in text"]
+
+
+def test_an_interrupted_run_leaves_nothing(world: World, tmp_path: Path) -> None:
+    """Ctrl-C ends the command with 130, and there is neither the file nor a part of it."""
+    source = write_corpus(tmp_path / "a.parquet", world.texts * 100, ids=[*range(16_000)])
+    process = start(
+        "disambiguate", source, "--out", tmp_path / "o.csv", "--index", world.layout.root
+    )
+    assert wait_until(process, lambda: len(list(tmp_path.iterdir())) > 1)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=120)
+    assert process.returncode == 130, said
+    assert "Interrupted" in said and "Traceback" not in said
+    assert list(tmp_path.iterdir()) == [source]
 
 
 def test_an_index_without_senses_is_refused(run: Run, tiny_model: Path, tmp_path: Path) -> None:
