@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,12 +19,14 @@ from embedder.columns import (
     is_id,
 )
 from embedder.errors import ColumnError, RequestError, SourceError
-from embedder.rows import Rows, to_rows
+from embedder.rows import Batch, EveryRow, Rows, to_every_row, to_rows
 from embedder.sources import SourceFile, find_files
 
 MAX_BATCH_ROWS = 1024
 MAX_BATCH_BYTES = 8 << 20
 READ_BUFFER_BYTES = 1 << 20
+
+Read = TypeVar("Read")
 
 
 @dataclass(frozen=True)
@@ -106,7 +109,7 @@ def open_corpus(sources: Sequence[str], request: ColumnRequest | None = None) ->
         raise RequestError("No sources were given.", "Name a Parquet file, folder, glob or URL.")
     opened = [_open_source(file) for file in find_files(sources)]
     if not sum(source.metadata.num_rows for source in opened):
-        raise SourceError(f"{opened[0].file.name} has no rows.", "There is nothing to index.")
+        raise SourceError(f"{opened[0].file.name} has no rows.", "Name a file that has some.")
     first = opened[0]
     keys = [key for key, _ in first.file.partitions]
     columns = choose_columns(request or ColumnRequest(), first.schema, keys, where=first.file.name)
@@ -249,26 +252,43 @@ def read_shards(shards: Sequence[Shard], corpus: Corpus) -> Generator[Rows, None
     Raises:
         SourceError: a file cannot be read, or changed while it was read.
     """
+    kept = "Check that the file is complete; what was indexed before it is kept."
+    yield from _read(shards, corpus, to_rows, kept)
+
+
+def read_every_row(shards: Sequence[Shard], corpus: Corpus) -> Iterator[EveryRow]:
+    """All rows of the shards, in order, a bounded number of bytes at a time.
+
+    Raises:
+        SourceError: a file cannot be read, or changed while it was read.
+    """
+    yield from _read(shards, corpus, to_every_row, "Check that the file is complete.")
+
+
+def _read(
+    shards: Sequence[Shard], corpus: Corpus, convert: Callable[[Batch, Columns], Read], hint: str
+) -> Iterator[Read]:
+    """Batches of the shards, converted."""
     for number, shard in enumerate(shards):
         name = shard.source.file.name
         batches = _read_shard(number, shard, corpus)
-        while True:
+        is_last = False
+        while not is_last:
             try:
-                rows = next(batches)
-                has_changed = rows.is_last and _stamp(shard.source.file) != shard.source.stamp
+                batch = next(batches)
+                is_last = batch.is_last
+                converted = convert(batch, corpus.columns)
+                has_changed = is_last and _stamp(shard.source.file) != shard.source.stamp
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise SourceError(
-                    f"{name}, row group {shard.row_group}, cannot be read: {_cause(error)}",
-                    "Check that the file is complete; what was indexed before it is kept.",
+                    f"{name}, row group {shard.row_group}, cannot be read: {_cause(error)}", hint
                 ) from error
             if has_changed:
                 raise SourceError(
                     f"{name} changed while it was read.",
                     "Run the same command again once it is complete.",
                 )
-            yield rows
-            if rows.is_last:
-                break
+            yield converted
 
 
 def read_strings(path: str, column: str) -> Iterator[str]:
@@ -296,7 +316,7 @@ def read_strings(path: str, column: str) -> Iterator[str]:
             raise SourceError(f"{file.name} cannot be read: {_cause(error)}") from error
 
 
-def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Rows]:
+def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Batch]:
     source, columns = shard.source, corpus.columns
     wanted = [columns.text, *([columns.id] if columns.id else []), *columns.metadata]
     names = [name for name in dict.fromkeys(wanted) if name in source.schema.names]
@@ -316,13 +336,13 @@ def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Rows]:
             kept = batch.slice(0, shard.n_rows - done)
             first, done = shard.first_row + done, done + len(kept)
             is_last = done >= shard.n_rows
-            yield to_rows(
-                number,
-                kept,
-                columns,
-                partitions,
-                first_row=first,
+            yield Batch(
+                shard=number,
+                name=source.file.name,
                 relative=source.file.relative,
+                first_row=first,
+                rows=kept,
+                partitions=partitions,
                 is_last=is_last,
             )
             if is_last:

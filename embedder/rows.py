@@ -49,55 +49,100 @@ class Rows:
     is_last: bool = False
 
 
-def to_rows(
-    shard: int,
-    batch: pa.RecordBatch,
-    columns: Columns,
-    partitions: Mapping[str, pa.Scalar],
-    *,
-    first_row: int,
-    relative: str,
-    is_last: bool,
-) -> Rows:
-    """Turn a record batch into documents.
+@dataclass(frozen=True)
+class Batch:
+    """Rows of one shard as they lie in its file.
 
     Args:
         shard: position of the shard in the sequence that is read.
-        batch: the rows, with the columns that the file has.
-        columns: text, id and metadata.
-        partitions: values of the hive keys in the file's path.
-        first_row: number of the first row in the file.
+        name: the file, for messages.
         relative: the file's name in ids that are made.
+        first_row: number of the first row in the file.
+        rows: the rows, with the columns that the file has.
+        partitions: values of the hive keys in the file's path.
         is_last: whether the shard ends here.
     """
+
+    shard: int
+    name: str
+    relative: str
+    first_row: int
+    rows: pa.RecordBatch
+    partitions: Mapping[str, pa.Scalar]
+    is_last: bool
+
+
+@dataclass(frozen=True)
+class EveryRow:
+    """Rows of a corpus in order, those without usable text too.
+
+    Args:
+        name: the file, for messages.
+        first_row: number of the first row in the file.
+        ids: the rows' ids.
+        texts: their texts, empty where there is no usable one.
+        problems: why there is none, None where there is one.
+        values: their other columns; those that the file lacks are missing.
+        counts: how many ids and values had which defect.
+    """
+
+    name: str
+    first_row: int
+    ids: list[str]
+    texts: list[str]
+    problems: list[str | None]
+    values: pa.Table
+    counts: Counter[str]
+
+
+def to_rows(batch: Batch, columns: Columns) -> Rows:
+    """The documents of a batch."""
+    texts, problems = _usable_texts(batch.rows.column(columns.text))
+    counts = Counter(problem for problem in problems if problem)
+    keep = [i for i, problem in enumerate(problems) if not problem]
+    return Rows(
+        shard=batch.shard,
+        ids=_ids(batch, columns, keep, counts),
+        texts=[texts[i] for i in keep],
+        metadata=_metadata(batch, columns, keep, counts),
+        n_rows=len(batch.rows),
+        counts=counts,
+        is_last=batch.is_last,
+    )
+
+
+def to_every_row(batch: Batch, columns: Columns) -> EveryRow:
+    """All rows of a batch, each with what is wrong with its text."""
     counts = Counter[str]()
-    texts = _usable_texts(batch.column(columns.text), counts)
-    keep = [i for i, text in enumerate(texts) if text is not None]
-    ids = _ids(batch, columns, first_row, relative, keep, counts)
-    names = [name for name in columns.metadata if name in batch.schema.names]
-    kept = {name: _plain(batch.column(name)).take(pa.array(keep, pa.int64())) for name in names}
+    every = range(len(batch.rows))
+    texts, problems = _usable_texts(batch.rows.column(columns.text))
+    ids = _ids(batch, columns, every, counts)
+    values = _metadata(batch, columns, every, counts)
+    return EveryRow(batch.name, batch.first_row, ids, texts, problems, values, counts)
+
+
+def _metadata(
+    batch: Batch, columns: Columns, keep: Sequence[int], counts: Counter[str]
+) -> pa.Table:
+    """The metadata columns of the kept rows, those that the file or its path has."""
+    there, partitions = batch.rows.schema.names, batch.partitions
+    names = [name for name in columns.metadata if name in there]
+    taken = pa.array(keep, pa.int64())
+    kept = {name: _plain(batch.rows.column(name)).take(taken) for name in names}
     metadata = {
         name: _valid(kept[name], counts) if name in kept else pa.repeat(partitions[name], len(keep))
         for name in columns.metadata
         if name in kept or name in partitions
     }
-    table = pa.table(metadata) if metadata else pa.table({"": pa.nulls(len(keep))}).select([])
-    return Rows(
-        shard=shard,
-        ids=ids,
-        texts=[text for text in texts if text is not None],
-        metadata=table,
-        n_rows=len(batch),
-        counts=counts,
-        is_last=is_last,
-    )
+    return pa.table(metadata) if metadata else pa.table({"": pa.nulls(len(keep))}).select([])
 
 
-def _usable_texts(column: pa.Array, counts: Counter[str]) -> list[str | None]:
-    """The texts, with None for each that cannot be embedded, counted by reason."""
-    texts: list[str | None] = []
+def _usable_texts(column: pa.Array) -> tuple[list[str], list[str | None]]:
+    """The texts, empty where they cannot be embedded, and for these the reason."""
+    texts: list[str] = []
+    problems: list[str | None] = []
     for value in _to_bytes(column):
-        reason, text = None, None
+        reason, text = None, ""
         if value is None:
             reason = NULL_TEXT
         elif not value:
@@ -107,12 +152,11 @@ def _usable_texts(column: pa.Array, counts: Counter[str]) -> list[str | None]:
                 text = value.decode("utf-8")
             except UnicodeDecodeError:
                 reason = INVALID_TEXT
-            if text is not None and not text.strip():
-                reason, text = BLANK_TEXT, None
-        if reason:
-            counts[reason] += 1
+            if reason is None and not text.strip():
+                reason, text = BLANK_TEXT, ""
         texts.append(text)
-    return texts
+        problems.append(reason)
+    return texts, problems
 
 
 def _to_bytes(column: pa.Array) -> list[bytes | None]:
@@ -127,18 +171,12 @@ def _to_bytes(column: pa.Array) -> list[bytes | None]:
     return values
 
 
-def _ids(
-    batch: pa.RecordBatch,
-    columns: Columns,
-    first_row: int,
-    relative: str,
-    keep: Sequence[int],
-    counts: Counter[str],
-) -> list[str]:
+def _ids(batch: Batch, columns: Columns, keep: Sequence[int], counts: Counter[str]) -> list[str]:
     """Ids of the kept rows; one without an id is called by file and row, and counted."""
-    if columns.id is None or columns.id not in batch.schema.names:
+    relative, first_row = batch.relative, batch.first_row
+    if columns.id is None or columns.id not in batch.rows.schema.names:
         return [f"{relative}:{first_row + i}" for i in keep]
-    column = batch.column(columns.id)
+    column = batch.rows.column(columns.id)
     if types.is_integer(column.type):
         values = [None if value is None else str(value) for value in column.to_pylist()]
     else:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 from collections.abc import Collection, Iterator, Sequence
 from io import BufferedWriter
 from pathlib import Path
+from typing import Any
 
 from embedder.errors import OutputError
 from indexes.durable import create_file, sync_folder, temporary_beside
@@ -71,3 +73,14 @@ def column_names(own: Collection[str], fields: Sequence[str]) -> list[str]:
             taken.add(name.casefold())
         names.append(name)
     return names
+
+
+def finite(value: Any) -> Any:
+    """A value without NaN and infinities, which JSON has not: null in their place."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, list):
+        return [finite(item) for item in value]
+    if isinstance(value, dict):
+        return {key: finite(item) for key, item in value.items()}
+    return value

@@ -6,6 +6,7 @@ import logging
 from dataclasses import dataclass, replace
 
 from embedder.encoders import EncoderOptions, TextEncoder, open_encoder
+from embedder.encoders.text import DEFAULT_BATCH_TOKENS
 from embedder.errors import EngineError, IndexMismatchError, ModelError
 from embedder.specs import EncoderSpec, Engine, Precision
 from indexes.manifest import Manifest
@@ -23,6 +24,7 @@ class QueryOptions:
         precision: arithmetic of the queries' forward pass.
         device: `cpu`, `cuda`, `mps`.
         threads: CPU threads.
+        max_batch_tokens: padded tokens of one forward pass.
     """
 
     model: str | None = None
@@ -30,6 +32,7 @@ class QueryOptions:
     precision: Precision | None = None
     device: str | None = None
     threads: int | None = None
+    max_batch_tokens: int = DEFAULT_BATCH_TOKENS
 
 
 def open_query_encoder(manifest: Manifest, options: QueryOptions) -> TextEncoder:
@@ -53,6 +56,7 @@ def open_query_encoder(manifest: Manifest, options: QueryOptions) -> TextEncoder
         max_tokens=built.max_tokens,
         query_prompt=built.query_prompt,
         passage_prompt=built.passage_prompt,
+        max_batch_tokens=options.max_batch_tokens,
     )
     try:
         encoder = _open(wanted, is_free=options.precision is None)

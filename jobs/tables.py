@@ -6,14 +6,13 @@ import csv
 import io
 import itertools
 import json
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, TextIO
 
 from embedder.errors import RequestError
-from jobs.output import appearing, check_file_name
+from jobs.output import appearing, check_file_name, finite
 
 Row = Mapping[str, Any]
 """Values by the names of their columns; lists and dictionaries where they are needed."""
@@ -120,18 +119,7 @@ def _write(
 
 def to_json(row: Row) -> str:
     """A row as one line of JSON."""
-    return json.dumps(_finite(dict(row)), ensure_ascii=False, default=str)
-
-
-def _finite(value: Any) -> Any:
-    """A value without NaN and infinities, which JSON has not: null in their place."""
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, list | tuple):
-        return [_finite(item) for item in value]
-    if isinstance(value, dict):
-        return {key: _finite(item) for key, item in value.items()}
-    return value
+    return json.dumps(finite(dict(row)), ensure_ascii=False, default=str)
 
 
 def _cell(value: Any) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -51,14 +51,31 @@ class CutUses:
     pieces: list[Pieces]
     words: list[PassageWords]
 
+    @classmethod
+    def join(cls, parts: Sequence[CutUses]) -> CutUses:
+        """Those of all parts, one part after the other."""
+        firsts = np.cumsum([0, *(len(part.pieces) for part in parts)])
+        nothing = np.empty(0, dtype=np.int64)
+        passages = [
+            np.where(part.passages >= 0, part.passages + first, -1)
+            for part, first in zip(parts, firsts[:-1], strict=True)
+        ]
+        return cls(
+            np.concatenate([nothing, *passages]),
+            np.concatenate([nothing, *(part.places for part in parts)]),
+            [pieces for part in parts for pieces in part.pieces],
+            [words for part in parts for words in part.words],
+        )
+
 
 class UseEncoder:
     """Gives uses of words the vectors that an index has for its own.
 
     A use in a text that is a passage of the index gets, to the last bit, the vector that is
     stored there: all words of a passage are pooled, projected and rounded together, as when it
-    was indexed. A text longer than the window is cut as the index cuts documents, and a use gets
-    its vector from the passage in whose half of an overlap it lies.
+    was indexed. (But for an int8 index, whose queries are encoded at full precision.) A text longer
+    than the window is cut as the index cuts documents, and a use gets its vector from the passage
+    in whose half of an overlap it lies.
 
     Args:
         encoder: of the index's vector space.
@@ -72,6 +89,11 @@ class UseEncoder:
         self._chunking = ChunkSpec(
             overflow=Overflow.WINDOW, window=chunking.window, stride=chunking.stride
         )
+
+    @property
+    def function_words(self) -> Collection[str]:
+        """Forms that have no vectors and no senses."""
+        return self._basis.finder.function_words
 
     def encode(self, uses: Sequence[Use]) -> Rows:
         """Vectors of uses, unit rows, float32, shape (n_uses, n_components).
@@ -148,7 +170,7 @@ class UseEncoder:
 
     def _no_vector(self, use: Use) -> RequestError:
         word = use.text[use.start : use.end]
-        if word_form(word) in self._basis.finder.function_words:
+        if word_form(word) in self.function_words:
             return RequestError(
                 f"{word!r} is a function word in this index, and has no senses.",
                 "Ask about a word with a meaning of its own.",

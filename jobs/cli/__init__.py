@@ -13,6 +13,7 @@ import click
 
 from jobs.cli.compact import compact_command
 from jobs.cli.delete import delete_command
+from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.export import export_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
@@ -52,6 +53,7 @@ cli.add_command(search_command)
 cli.add_command(senses_command)
 cli.add_command(neighbours_command)
 cli.add_command(info_command)
+cli.add_command(disambiguate_command)
 cli.add_command(delete_command)
 cli.add_command(compact_command)
 cli.add_command(export_command)

@@ -1,0 +1,98 @@
+"""Tables to files of rows: Parquet, JSON lines or CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Iterator
+from enum import StrEnum
+from io import BufferedWriter
+from pathlib import Path
+
+import pyarrow as pa
+
+from embedder.errors import RequestError
+from indexes.parquet_writer import ParquetWriter
+from jobs.output import finite
+
+
+class RowFormat(StrEnum):
+    """How rows are written."""
+
+    PARQUET = "parquet"
+    JSONL = "jsonl"
+    CSV = "csv"
+
+
+ENDINGS = {
+    "": RowFormat.PARQUET,
+    ".parquet": RowFormat.PARQUET,
+    ".pq": RowFormat.PARQUET,
+    ".jsonl": RowFormat.JSONL,
+    ".ndjson": RowFormat.JSONL,
+    ".csv": RowFormat.CSV,
+}
+
+
+def choose_row_format(asked: RowFormat | None, out: str | Path) -> RowFormat:
+    """The format asked for, else the one that the ending names.
+
+    Raises:
+        RequestError: the ending names none.
+    """
+    ending = Path(out).suffix.lower()
+    if asked is None and ending not in ENDINGS:
+        raise RequestError(
+            f"{out} has the ending {ending}, and rows go to .parquet, .jsonl or .csv.",
+            "Choose one with --format, or another ending.",
+        )
+    return asked or ENDINGS[ending]
+
+
+def write_rows(
+    tables: Iterable[pa.Table], schema: pa.Schema, form: RowFormat, file: BufferedWriter
+) -> int:
+    """Write tables of one schema as they come; the number of rows.
+
+    Args:
+        tables: the rows.
+        schema: their columns.
+        form: how they are written.
+        file: where to; it stays open.
+    """
+    n_rows = 0
+
+    def counted() -> Iterator[pa.Table]:
+        nonlocal n_rows
+        for table in tables:
+            n_rows += table.num_rows
+            yield table
+
+    if form is RowFormat.PARQUET:
+        _write_parquet(counted(), schema, file)
+    else:
+        stream = io.TextIOWrapper(file, "utf-8", newline="")
+        write = _write_csv if form is RowFormat.CSV else _write_jsonl
+        write(counted(), schema, stream)
+        stream.detach()  # written out, and left open
+    return n_rows
+
+
+def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, file: BufferedWriter) -> None:
+    with ParquetWriter(file, schema, compression="zstd") as writer:
+        for table in tables:
+            writer.write_table(table)
+
+
+def _write_jsonl(tables: Iterable[pa.Table], schema: pa.Schema, stream: io.TextIOWrapper) -> None:
+    for table in tables:
+        for row in table.to_pylist():
+            print(json.dumps(finite(row), ensure_ascii=False, default=str), file=stream)
+
+
+def _write_csv(tables: Iterable[pa.Table], schema: pa.Schema, stream: io.TextIOWrapper) -> None:
+    writer = csv.DictWriter(stream, schema.names)
+    writer.writeheader()
+    for table in tables:
+        writer.writerows(table.to_pylist())
