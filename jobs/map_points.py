@@ -24,6 +24,7 @@ from indexes.occurrences import read_words
 from indexes.sense_inventory import SenseInventory, WordSenses
 from indexes.word_uses import CodeReader
 from jobs.induction import LEAST_USES
+from jobs.sense_basis import open_basis
 
 BLOCK = 1000
 """Uses whose documents are read at once."""
@@ -157,14 +158,23 @@ def _find(layout: Layout, manifest: Manifest, form: str) -> WordSenses:
         )
     found = SenseInventory(layout, manifest.senses).find(form)
     if found is None:
-        n_uses = _count(layout, manifest, form)
-        times = {0: "does not occur", 1: "occurs once"}.get(n_uses, f"occurs {n_uses:,} times")
-        raise RequestError(
-            f"{form!r} {times} in {layout.root}, and a map needs {LEAST_USES} uses in different "
-            "texts.",
-            "Choose a more frequent word; the most frequent ones, like 'the', are left out too.",
-        )
+        raise _missing(layout, manifest, form)
     return found
+
+
+def _missing(layout: Layout, manifest: Manifest, form: str) -> RequestError:
+    assert manifest.basis is not None
+    if form in open_basis(layout, manifest.basis).finder.function_words:
+        return RequestError(
+            f"{form!r} is a function word of this corpus, whose uses are not kept.",
+            "Choose a word that says what a text is about.",
+        )
+    n_uses = _count(layout, manifest, form)
+    times = {0: "does not occur", 1: "occurs once"}.get(n_uses, f"occurs {n_uses:,} times")
+    return RequestError(
+        f"{form!r} {times} in {layout.root}, and a map needs {LEAST_USES} uses in different texts.",
+        "Choose a more frequent word.",
+    )
 
 
 def _count(layout: Layout, manifest: Manifest, form: str) -> int:

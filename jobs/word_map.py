@@ -87,7 +87,7 @@ def write_map(layout: Layout, options: MapOptions) -> MapSummary:
         OutputError: the file cannot be written.
     """
     started = time.monotonic()
-    final, form = _target(options)
+    final, form = _target(layout, options)
     points = _read(layout, options)
     render = render_page if form is MapFormat.HTML else render_picture
     content = render(points, project_uses(points.rows, points.centroids))
@@ -104,12 +104,14 @@ def write_map(layout: Layout, options: MapOptions) -> MapSummary:
     )
 
 
-def _target(options: MapOptions) -> tuple[Path, MapFormat]:
+def _target(layout: Layout, options: MapOptions) -> tuple[Path, MapFormat]:
     final = check_file_name(options.out)
     if not final.parent.is_dir():
         raise OutputError(
             f"{final} cannot be written: there is no folder {final.parent}.", "Create it first."
         )
+    if final.resolve().is_relative_to(layout.root.resolve()):
+        raise OutputError(f"{final} lies in the index.", "Name a file elsewhere with --out.")
     if options.format is not None:
         return final, options.format
     endings = {".html": MapFormat.HTML, ".htm": MapFormat.HTML, ".png": MapFormat.PNG}

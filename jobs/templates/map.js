@@ -9,7 +9,8 @@
   const darkScheme = matchMedia("(prefers-color-scheme: dark)");
   const narrow = matchMedia("(max-width: 50rem)");
 
-  const MARGIN = 36; // pixels around the outermost points
+  const MARGIN = 36; // pixels beside the outermost points
+  const MARGIN_Y = 64; // above and below them, where buttons and the hint are
   const REACH = 14; // how far from a point, in pixels, one may point
   const CELL = 32; // of the grid in which points are found
   const MOST_STRETCH = 1.5; // of one direction over the other
@@ -83,7 +84,7 @@
   // --- where points lie on the screen ---
 
   function place() {
-    const w = Math.max(1, width - 2 * MARGIN), h = Math.max(1, height - 2 * MARGIN);
+    const w = Math.max(1, width - 2 * MARGIN), h = Math.max(1, height - 2 * MARGIN_Y);
     const sx = Math.min(w, MOST_STRETCH * h), sy = Math.min(h, MOST_STRETCH * w);
     for (let i = 0; i < n; i++) {
       xs[i] = (width / 2 + (uses[i].x - 0.5) * sx) * view.scale + view.x;
@@ -239,6 +240,14 @@
       canvas.height = Math.round(height * ratio);
     }
     recolour();
+  }
+
+  function watchRatio() { // on another screen the pixels of the device are others
+    const query = matchMedia(`(resolution: ${devicePixelRatio}dppx)`);
+    query.addEventListener("change", () => {
+      resize();
+      watchRatio();
+    }, { once: true });
   }
 
   function recolour() {
@@ -518,7 +527,7 @@
     $("count").textContent = `${shown} · ${kinds}. Uses that are alike lie near each other.`;
     $("legend").append(...senses.map((sense, i) => element("li", "", legendButton(sense, i))));
     new ResizeObserver(resize).observe(map);
-    addEventListener("resize", resize); // the pixel ratio changes with it
+    watchRatio();
     darkScheme.addEventListener("change", recolour);
     resize();
   }
