@@ -7,34 +7,24 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from embedder.errors import RequestError
+from embedder.errors import WordError
 from embedder.projection import decode_codes
-from embedder.records import Codes
-from embedder.sentences import split_sentences
 from embedder.vectors import Rows
-from embedder.words import find_words, word_form
-from indexes.deletions import read_deleted
-from indexes.documents import passage_documents
-from indexes.layout import Layout
-from indexes.manifest import Manifest, SenseRecord
-from indexes.metadata import MetadataStore
-from indexes.occurrences import read_words
-from indexes.sense_inventory import SenseInventory, WordSenses
-from indexes.word_uses import CodeReader
-from jobs.induction import LEAST_USES
-from jobs.sense_basis import open_basis
+from indexes.sense_uses import Uses
+from jobs.senses import Senses
+from jobs.use_texts import UseText, read_use_texts
 
 BLOCK = 1000
 """Uses whose documents are read at once."""
+
+N_WORDS = 5
+"""Typical words of each sense."""
 
 MOST_CHARACTERS = 320
 """Of a sentence to either side of the word; lists make sentences of thousands."""
 
 SEED = 0
-
-Records = npt.NDArray[np.void]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -45,13 +35,13 @@ class MapSense:
         name: as `bank/1`.
         n_uses: its uses, shown or not.
         share: their share of the word's uses.
-        words: words typical of it, if they are known.
+        words: words typical of its contexts.
     """
 
     name: str
     n_uses: int
     share: float
-    words: tuple[str, ...] = ()
+    words: tuple[str, ...]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,184 +89,74 @@ class MapPoints:
 
 
 def read_points(
-    layout: Layout,
-    manifest: Manifest,
-    store: MetadataStore,
-    word: str,
-    *,
-    limit: int,
-    fields: Sequence[str] | None = None,
+    senses: Senses, word: str, *, limit: int, fields: Sequence[str] | None = None
 ) -> MapPoints:
     """The uses of a word in documents that are not deleted.
 
     Args:
-        layout: the index.
-        manifest: its committed state.
-        store: its documents.
+        senses: the senses of the index.
         word: the word, in any case.
         limit: most uses; of more a uniform sample, the same each time.
         fields: metadata columns to read; the first one by default.
 
     Raises:
-        RequestError: the index has no senses, or none of this word.
+        WordError: the index has no senses of the word, or all its uses are deleted.
         FilterError: there is no such column.
     """
-    found = _find(layout, manifest, word_form(word.strip()))
-    records = _live(layout, manifest, found)
-    counts = [int((records["sense"] == number).sum()) for number in found.numbers]
-    order = sorted((i for i, n in enumerate(counts) if n), key=lambda i: -counts[i])
-    numbers = found.numbers[order].tolist()
-    shown = records
-    if len(records) > limit:
-        chosen = np.random.default_rng(SEED).choice(len(records), limit, replace=False)
-        shown = records[np.sort(chosen)]
-    chosen_fields = store.metadata_columns[:1] if fields is None else store.resolve_fields(fields)
+    found = senses.find(word)
+    every = senses.uses_of(found)
+    if not len(every):
+        raise WordError(f"All documents with {found.form!r} are deleted.", "Choose another word.")
+    view = senses.describe(found, n_neighbours=0, n_words=N_WORDS, n_examples=0)
+    names = [sense.name for sense in view.senses]
+    centroids = dict(zip(found.names, found.centroids, strict=True))
+    shown = _sample(every, limit)
+    store = senses.store
+    columns = store.metadata_columns[:1] if fields is None else store.resolve_fields(fields)
     return MapPoints(
         word=found.form,
         senses=tuple(
-            MapSense(
-                name=f"{found.form}/{number}",
-                n_uses=counts[place],
-                share=counts[place] / len(records),
-            )
-            for number, place in zip(numbers, order, strict=True)
+            MapSense(name=sense.name, n_uses=sense.n_uses, share=sense.share, words=sense.words)
+            for sense in view.senses
         ),
-        uses=tuple(_texts(layout, manifest, store, shown, numbers, chosen_fields)),
-        rows=decode_codes(_codes(layout, manifest, shown)),
-        centroids=found.centroids[order],
-        n_uses=len(records),
+        uses=tuple(_map_use(text, names) for text in _texts(senses, found.form, shown, columns)),
+        rows=decode_codes(senses.uses.codes(shown)),
+        centroids=np.stack([centroids[name] for name in names]),
+        n_uses=len(every),
     )
 
 
-def _find(layout: Layout, manifest: Manifest, form: str) -> WordSenses:
-    if [found.form for found in find_words(form)] != [form]:
-        raise RequestError(f"{form!r} is not one word.", "For example: embedder map bank")
-    if manifest.senses is None or manifest.basis is None:
-        raise RequestError(
-            f"{layout.root} was built without senses.",
-            "Build it anew elsewhere, without --no-senses, and name it with --index.",
-        )
-    found = SenseInventory(layout, manifest.senses).find(form)
-    if found is None:
-        raise _missing(layout, manifest, form)
-    return found
+def _sample(uses: Uses, limit: int) -> Uses:
+    if len(uses) <= limit:
+        return uses
+    chosen = np.random.default_rng(SEED).choice(len(uses), limit, replace=False)
+    return uses.take(np.sort(chosen))
 
 
-def _missing(layout: Layout, manifest: Manifest, form: str) -> RequestError:
-    assert manifest.basis is not None
-    if form in open_basis(layout, manifest.basis).finder.function_words:
-        return RequestError(
-            f"{form!r} is a function word of this corpus, whose uses are not kept.",
-            "Choose a word that says what a text is about.",
-        )
-    n_uses = _count(layout, manifest, form)
-    times = {0: "does not occur", 1: "occurs once"}.get(n_uses, f"occurs {n_uses:,} times")
-    return RequestError(
-        f"{form!r} {times} in {layout.root}, and a map needs {LEAST_USES} uses in different texts.",
-        "Choose a more frequent word.",
+def _texts(senses: Senses, form: str, uses: Uses, columns: Sequence[str]) -> Iterator[UseText]:
+    for first in range(0, len(uses), BLOCK):
+        block = uses.take(slice(first, first + BLOCK))
+        yield from read_use_texts(senses.store, form, block, block.confidences, columns)
+
+
+def _map_use(text: UseText, names: Sequence[str]) -> MapUse:
+    first, last = text.sentence
+    before, after = shortened(text.passage[first : text.start], text.passage[text.end : last])
+    return MapUse(
+        sense=names.index(text.sense),
+        confidence=text.confidence,
+        before=before,
+        word=text.passage[text.start : text.end],
+        after=after,
+        document=text.id,
+        metadata={name: value for name, value in text.metadata.items() if value is not None},
     )
 
 
-def _count(layout: Layout, manifest: Manifest, form: str) -> int:
-    n_uses = 0
-    for segment in manifest.segments:
-        if segment.n_occurrences:
-            table = read_words(layout, segment)
-            counts = zip(table["form"].to_pylist(), table["n_uses"].to_pylist(), strict=True)
-            n_uses += sum(n for found, n in counts if found == form)
-    return n_uses
-
-
-def _live(layout: Layout, manifest: Manifest, word: WordSenses) -> Records:
-    """Uses whose documents are there still, their segments numbered as in the manifest."""
-    numbers = {segment.id: number for number, segment in enumerate(manifest.segments)}
-    record = manifest.senses
-    assert isinstance(record, SenseRecord)
-    kept = [word.uses[:0]]
-    for covered, (name, deletion) in enumerate(record.segments):
-        own = np.array(word.uses[word.uses["segment"] == covered])
-        if not len(own) or name not in numbers:
-            continue
-        segment = manifest.segments[numbers[name]]
-        own["segment"] = numbers[name]
-        if segment.deletion is not None and segment.deletion.name != deletion:
-            documents = passage_documents(layout, segment)[_passages(layout, manifest, own)]
-            own = own[~np.isin(documents, read_deleted(layout, segment))]
-        kept.append(own)
-    live = np.concatenate(kept)
-    if not len(live):
-        raise RequestError(f"All documents with {word.form!r} are deleted.", "Choose another word.")
-    return live
-
-
-def _passages(layout: Layout, manifest: Manifest, own: Records) -> npt.NDArray[np.int64]:
-    """Passage of each of some uses in one segment."""
-    assert manifest.basis is not None
-    reader = CodeReader(layout, manifest.segments, manifest.basis.n_components)
-    ends = reader.open(int(own["segment"][0])).ends
-    return np.searchsorted(ends, own["row"], side="right").astype(np.int64)
-
-
-def _codes(layout: Layout, manifest: Manifest, records: Records) -> Codes:
-    assert manifest.basis is not None
-    reader = CodeReader(layout, manifest.segments, manifest.basis.n_components)
-    return reader.read(records["segment"].astype(np.int64), records["row"].astype(np.int64))
-
-
-def _texts(
-    layout: Layout,
-    manifest: Manifest,
-    store: MetadataStore,
-    records: Records,
-    numbers: Sequence[int],
-    fields: Sequence[str],
-) -> Iterator[MapUse]:
-    assert manifest.basis is not None
-    reader = CodeReader(layout, manifest.segments, manifest.basis.n_components)
-    for first in range(0, len(records), BLOCK):
-        block = records[first : first + BLOCK]
-        places = []
-        wanted: dict[int, list[int]] = {}
-        for record in block:
-            segment, row = int(record["segment"]), int(record["row"])
-            found = reader.open(segment)
-            passage = int(np.searchsorted(found.ends, row, side="right"))
-            places.append((segment, passage, found.records[row]))
-            wanted.setdefault(segment, []).append(passage)
-        spans = store.passages(wanted)
-        rows: dict[int, list[int]] = {}
-        for (segment, _), span in spans.items():
-            rows.setdefault(segment, []).append(span.document)
-        documents = store.documents(rows, fields)
-        for record, (segment, passage, occurrence) in zip(block, places, strict=True):
-            span = spans[segment, passage]
-            document = documents[segment, span.document]
-            start, length = int(occurrence["start"]), int(occurrence["length"])
-            text = document.text[span.start : span.end]
-            before, word, after = sentence_around(text, start, start + length)
-            yield MapUse(
-                sense=numbers.index(int(record["sense"])),
-                confidence=int(record["confidence"]) / 65_535,
-                before=before,
-                word=word,
-                after=after,
-                document=document.id,
-                metadata={k: v for k, v in document.metadata.items() if v is not None},
-            )
-
-
-def sentence_around(text: str, start: int, end: int) -> tuple[str, str, str]:
-    """The sentence of a word: what stands before it, the word, and what stands after it.
-
-    Args:
-        text: the passage.
-        start: first character of the word.
-        end: one past its last.
-    """
-    first, last = next(((a, b) for a, b in split_sentences(text) if a <= start < b), (start, end))
-    before, after = text[first:start], text[end : max(last, end)]
+def shortened(before: str, after: str) -> tuple[str, str]:
+    """What stands before and after a word in its sentence, cut at a space where it is long."""
     if len(before) > MOST_CHARACTERS:
         before = "…" + before[-MOST_CHARACTERS:].partition(" ")[2]
     if len(after) > MOST_CHARACTERS:
         after = after[:MOST_CHARACTERS].rpartition(" ")[0] + "…"
-    return before, text[start:end], after
+    return before, after

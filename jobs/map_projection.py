@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from sklearn.manifold import TSNE
 from threadpoolctl import threadpool_limits
 
 from embedder.projection import fit_projection
@@ -64,8 +65,6 @@ def _embedded(rows: Rows) -> Plane:
     start = (rows - projection.mean) @ projection.components
     if len(rows) < 5:
         return start.astype(np.float64)
-    from sklearn.manifold import TSNE
-
     embedding = TSNE(
         perplexity=min(PERPLEXITY, (len(rows) - 1) / 3),
         init=start / max(float(start[:, 0].std()), 1e-12) * 1e-4,

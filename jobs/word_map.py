@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,14 +10,12 @@ from pathlib import Path
 
 from embedder.errors import OutputError, RequestError
 from indexes.layout import Layout
-from indexes.lock import hold_open
-from indexes.manifest_file import read_manifest
-from indexes.metadata import MetadataStore
 from jobs.map_page import render_page
 from jobs.map_picture import render_picture
-from jobs.map_points import MapPoints, read_points
+from jobs.map_points import read_points
 from jobs.map_projection import project_uses
 from jobs.output import appearing, check_file_name
+from jobs.senses import open_senses
 
 
 class MapFormat(StrEnum):
@@ -81,14 +78,16 @@ def write_map(layout: Layout, options: MapOptions) -> MapSummary:
         options: what to draw, and where.
 
     Raises:
-        RequestError: the index has no senses of the word, or the ending says no format.
+        RequestError: the ending says no format.
+        WordError: the index has no senses of the word.
         IndexNotFoundError: there is no index.
         FilterError: there is no such metadata column.
         OutputError: the file cannot be written.
     """
     started = time.monotonic()
     final, form = _target(layout, options)
-    points = _read(layout, options)
+    with open_senses(layout.root) as senses:
+        points = read_points(senses, options.word, limit=options.limit, fields=options.fields)
     render = render_page if form is MapFormat.HTML else render_picture
     content = render(points, project_uses(points.rows, points.centroids))
     with appearing(final) as [file]:
@@ -123,17 +122,3 @@ def _target(layout: Layout, options: MapOptions) -> tuple[Path, MapFormat]:
             "Choose one with --format, or another ending.",
         )
     return final, form
-
-
-def _read(layout: Layout, options: MapOptions) -> MapPoints:
-    with hold_open(layout.readers):
-        manifest = read_manifest(layout).finished()
-        with contextlib.closing(MetadataStore(layout, manifest)) as store:
-            return read_points(
-                layout,
-                manifest,
-                store,
-                options.word,
-                limit=options.limit,
-                fields=options.fields,
-            )

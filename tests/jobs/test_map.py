@@ -22,7 +22,7 @@ from indexes.manifest_file import read_manifest
 from indexes.sense_inventory import SenseInventory
 from jobs import map_projection
 from jobs.map_page import embedded_json
-from jobs.map_points import MOST_CHARACTERS, sentence_around
+from jobs.map_points import MOST_CHARACTERS, shortened
 from jobs.map_projection import project_uses
 from jobs.map_style import PAPER, STYLES
 from jobs.word_map import MapOptions, write_map
@@ -186,13 +186,11 @@ def test_deleted_documents_are_not_shown(
 
 def test_a_sentence_is_cut_where_it_is_long() -> None:
     """A long sentence is cut at spaces to either side of the word; a short one stays whole."""
-    text = "word " * 400 + "bank" + " word" * 400
-    before, word, after = sentence_around(text, 2000, 2004)
-    assert (word, before[:2], after[-1]) == ("bank", "…w", "…")
+    before, after = shortened("word " * 400, " word" * 400)
+    assert (before[:2], after[-2:]) == ("…w", "d…")
     assert MOST_CHARACTERS - 10 < len(before) <= MOST_CHARACTERS + 1
     assert MOST_CHARACTERS - 10 < len(after) <= MOST_CHARACTERS + 1
-    text = "One. The bank is here. Three."
-    assert sentence_around(text, 9, 13) == ("The ", "bank", " is here.")
+    assert shortened("The ", " is here.") == ("The ", " is here.")
 
 
 # --- where points lie ---
@@ -304,7 +302,7 @@ def test_refusals(banks: Layout, run: Run, tmp_path: Path, tiny_model: Path) -> 
     refused("it is a folder", out=str(tmp_path))
     refused("lies in the index", out=str(banks.root / "x.html"))
     refused("'zebra' occurs 3 times", "20 uses", word="zebra")
-    refused("'the' is a function word", word="THE")
+    refused("'the' is one of the function words", word="THE")
     refused("'absent' does not occur", word="absent")
     refused("not one word", word="river bank")
     refused("not one word", word=" ")
