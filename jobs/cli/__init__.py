@@ -17,6 +17,7 @@ from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.export import export_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
+from jobs.cli.map import map_command
 from jobs.cli.neighbours import neighbours_command
 from jobs.cli.search import search_command
 from jobs.cli.senses import senses_command
@@ -52,6 +53,7 @@ cli.add_command(index_command)
 cli.add_command(search_command)
 cli.add_command(senses_command)
 cli.add_command(neighbours_command)
+cli.add_command(map_command)
 cli.add_command(info_command)
 cli.add_command(disambiguate_command)
 cli.add_command(delete_command)

