@@ -111,8 +111,9 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
     words, projection = _words(plan, texts, cut)
     started = time.perf_counter()
     for indices, _, encoded in encoder.encode_batches(pieces, with_states=bool(words)):
-        for row, number in enumerate(indices if encoded.states is not None else ()):
-            encode_words(encoded.states[row], words[number], projection)
+        if encoded.states is not None:
+            for states, number in zip(encoded.states, indices, strict=True):
+                encode_words(states, words[number], projection)
     seconds = time.perf_counter() - started
     n_documents = sum(shard.n_rows for shard in plan.shards)
     segments = list(plan.before.segments) if plan.before else []
