@@ -121,6 +121,18 @@ def test_an_index_built_twice_is_the_same(
     assert tree(tmp_path / "an.index") == built[1]
 
 
+def test_a_run_killed_before_its_first_commit_goes_on(
+    tmp_path: Path, source: Path, tiny_model: Path, built: tuple[Path, Tree]
+) -> None:
+    """A folder that holds no more than what codes rest on is one that a killed run has left."""
+    out = Path(shutil.copytree(built[0], tmp_path / "an.index"))
+    for name in ("segments", "ann"):
+        shutil.rmtree(out / name)
+    (out / "manifest.json").unlink()
+    build(source, tiny_model, out)
+    assert tree(out) == built[1]
+
+
 @pytest.mark.parametrize("at", [20, 40])
 def test_a_resumed_run_draws_the_same_sample(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, source: Path, tiny_model: Path, at: int
