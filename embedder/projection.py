@@ -53,7 +53,11 @@ def fit_projection(rows: Rows, d: int) -> Projection:
     """The principal components of rows, shape (n, width); at most `d`, and no more than they have.
 
     A component's largest loading is positive, so that the same rows give the same projection.
+    Without any rows the first components are kept as they are.
     """
+    if not len(rows):
+        width = rows.shape[1]
+        return Projection(np.zeros(width, np.float32), np.eye(width, min(d, width), dtype="f4"))
     mean = rows.mean(axis=0, dtype=np.float64)
     centred = rows - mean.astype(np.float32)
     _, vectors = np.linalg.eigh((centred.T @ centred).astype(np.float64))
@@ -66,10 +70,12 @@ def fit_projection(rows: Rows, d: int) -> Projection:
 def encode_codes(rows: Rows) -> Codes:
     """Codes of unit rows, int8, shape (n, d).
 
-    Each row has its own scale, which need not be kept: rows are of unit length.
+    Each row has its own scale, which need not be kept: rows are of unit length. What lies in no
+    direction, as the only use of a word in a corpus of one, gets the first axis.
     """
     peaks = np.abs(rows).max(axis=1, keepdims=True)
     scaled = np.divide(rows * LEVELS, peaks, out=np.zeros_like(rows), where=peaks > 0)
+    scaled[peaks[:, 0] == 0, :1] = LEVELS
     codes: Codes = np.rint(scaled).astype(np.int8)
     return codes
 

@@ -39,6 +39,11 @@ class Block:
         """Row in `documents` of each passage's document, shape (n_passages,)."""
         return self.passages.document - np.int32(self.first_document)
 
+    def texts(self) -> tuple[list[str], npt.NDArray[np.int64]]:
+        """Texts of the passages' documents, each once, and the number there of each passage's."""
+        used, numbers = np.unique(self.rows, return_inverse=True)
+        return self.documents["__text"].take(pa.array(used)).to_pylist(), numbers
+
 
 def iterate_contents(
     layout: Layout, segment: SegmentRecord, columns: Sequence[str] | None = None

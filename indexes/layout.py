@@ -12,6 +12,7 @@ OCCURRENCES_FILE = "occurrences.npy"
 CODES_FILE = "occurrence_codes.npy"
 ENDS_FILE = "occurrence_ends.npy"
 WORDS_FILE = "words.parquet"
+OCCURRENCE_FILES = (OCCURRENCES_FILE, CODES_FILE, ENDS_FILE, WORDS_FILE)
 FUNCTION_WORDS_FILE = "function_words.json"
 PROJECTION_FILE = "projection.npy"
 SENSES_FILE = "senses.parquet"

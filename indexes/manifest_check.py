@@ -11,7 +11,7 @@ from embedder.errors import IndexFormatError
 from embedder.specs import digest_of
 from indexes.deletions import read_excluded
 from indexes.durable import FileRecord, check_files
-from indexes.layout import Layout
+from indexes.layout import OCCURRENCE_FILES, Layout
 from indexes.manifest import GenerationRecord, Manifest
 from indexes.problems import REBUILD, Problem
 
@@ -39,6 +39,7 @@ def _contradictions(manifest: Manifest) -> Iterator[str]:
     sizes = {segment.id: segment.n_passages for segment in segments}
     for record in generations:
         yield from _wrong_sizes(record, sizes)
+    yield from _wrong_senses(manifest)
     last = manifest.history[-1] if manifest.history else None
     if last and manifest.is_finished and last.n_documents != manifest.n_documents:
         yield (
@@ -63,6 +64,24 @@ def _wrong_sizes(record: GenerationRecord, sizes: dict[str, int]) -> Iterator[st
                 f"generation {record.id} has {size} vectors of segment {name}, which has "
                 f"{sizes[name]} passages"
             )
+
+
+def _wrong_senses(manifest: Manifest) -> Iterator[str]:
+    basis, senses = manifest.basis, manifest.senses
+    for segment in manifest.segments:
+        has_files = set(OCCURRENCE_FILES) <= segment.files.keys()
+        if has_files != (basis is not None) or (segment.n_occurrences and not has_files):
+            kind = "with" if basis else "without"
+            yield f"segment {segment.id} has not the files of an index {kind} senses"
+    if senses is None:
+        if basis and manifest.is_finished:
+            yield "it names no senses, and what their uses rest on"
+        return
+    if basis is None:
+        yield "it names senses, and not what their uses rest on"
+    there = {segment.id for segment in manifest.segments}
+    for name in {name for name, _ in senses.segments} - there:
+        yield f"its senses are of segment {name}, which it does not name"
 
 
 def check_named_files(

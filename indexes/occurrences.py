@@ -28,6 +28,14 @@ from indexes.npy import NPY_HEADER_BYTES, npy_header
 from indexes.parquet_writer import ParquetWriter
 
 BLOCK = 1 << 18
+"""Occurrences that are in memory at once."""
+
+WORDS_AT_ONCE = 64
+"""Frequent words whose draws are counted at once, in half a mebibyte each."""
+
+CODE_PEAK = 127
+"""The largest component of every code, which is a unit row scaled to bytes."""
+
 REPAIR = "Run embedder index again to restore it."
 WORDS_SCHEMA = pa.schema([("word", pa.uint64()), ("form", pa.string()), ("n_uses", pa.int64())])
 
@@ -109,22 +117,24 @@ class OccurrenceWriter:
         for file in self._files:
             file.flush()
         limits = self._limits(frequent)
-        blocks = list(self._blocks())
         records, codes, ends = self._files
         old_ends = np.fromfile(
             self._folder / ENDS_FILE, dtype="<i8", offset=NPY_HEADER_BYTES, count=self._n_passages
         )
-        kept_before, n_kept = np.zeros(self.n_occurrences + 1, dtype=np.int64), 0
-        for first, last in blocks:
+        new_ends = np.zeros_like(old_ends)
+        n_kept = n_ended = 0
+        for first, last in self._blocks():
             # What is kept moves towards the front, behind what is still to be read.
             block = self._read(OCCURRENCES_FILE, OCCURRENCE, first, last, 1)
             own = self._read(CODES_FILE, np.dtype("i1"), first, last, self._n_components)
             is_kept = ~is_over(block, frequent, limits)
-            kept_before[first + 1 : last + 1] = n_kept + np.cumsum(is_kept)
+            kept_before = n_kept + np.concatenate([[0], np.cumsum(is_kept)])
+            in_block = slice(n_ended, int(np.searchsorted(old_ends, last, side="right")))
+            new_ends[in_block] = kept_before[old_ends[in_block] - first]
             _write_at(records, n_kept * OCCURRENCE.itemsize, block[is_kept].tobytes())
             _write_at(codes, n_kept * self._n_components, own[is_kept].tobytes())
-            n_kept += int(is_kept.sum())
-        _write_at(ends, 0, kept_before[old_ends].astype("<i8").tobytes())
+            n_kept, n_ended = n_kept + int(is_kept.sum()), in_block.stop
+        _write_at(ends, 0, new_ends.astype("<i8").tobytes())
         for file, n_bytes in (
             (records, OCCURRENCE.itemsize),
             (codes, self._n_components),
@@ -134,12 +144,16 @@ class OccurrenceWriter:
 
     def _limits(self, frequent: Hashes) -> Counts:
         """For each frequent word the draw from which on its occurrences go."""
-        histograms = np.zeros((len(frequent), 1 << 16), dtype=np.int64)
-        for first, last in self._blocks():
-            block = self._read(OCCURRENCES_FILE, OCCURRENCE, first, last, 1)
-            place, is_one = find_words_in(block["word"], frequent)
-            np.add.at(histograms, (place[is_one], block["draw"][is_one].astype(np.int64)), 1)
-        return limits_of(histograms, self._cap)
+        limits = []
+        for start in range(0, len(frequent), WORDS_AT_ONCE):
+            own = frequent[start : start + WORDS_AT_ONCE]
+            histograms = np.zeros((len(own), 1 << 16), dtype=np.int64)
+            for first, last in self._blocks():
+                block = self._read(OCCURRENCES_FILE, OCCURRENCE, first, last, 1)
+                place, is_one = find_words_in(block["word"], own)
+                np.add.at(histograms, (place[is_one], block["draw"][is_one].astype(np.int64)), 1)
+            limits.append(limits_of(histograms, self._cap))
+        return np.concatenate(limits)
 
     def _blocks(self) -> Iterator[tuple[int, int]]:
         for first in range(0, self.n_occurrences, BLOCK):
@@ -158,20 +172,25 @@ class OccurrenceWriter:
 
 
 def limits_of(histograms: Counts, cap: int) -> Counts:
-    """The draw from which on a word's occurrences go so that at most `cap` stay, at least one draw.
+    """The draw from which on a word's occurrences go so that at most `cap` stay.
+
+    Those of the lowest draw stay even where they are more: a text that is there more than `cap`
+    times has the same draw every time, and its words are not to vanish.
 
     Args:
-        histograms: occurrences of each word by draw, shape (n_words, 65,536).
+        histograms: occurrences of each word by draw, shape (n_words, 65,536); none is empty.
         cap: most occurrences of a word.
     """
     within = (np.cumsum(histograms, axis=1) <= cap).sum(axis=1)
-    limits: Counts = np.maximum(within, 1)
+    limits: Counts = np.maximum(within, (histograms > 0).argmax(axis=1) + 1)
     return limits
 
 
 def find_words_in(words: Hashes, wanted: Hashes) -> tuple[Counts, npt.NDArray[np.bool_]]:
     """Place of each word among sorted ones, and whether it is one of them."""
     place = np.searchsorted(wanted, words)
+    if not len(wanted):
+        return place, np.zeros(len(words), dtype=np.bool_)
     place[place == len(wanted)] = 0
     return place, wanted[place] == words
 
@@ -227,30 +246,68 @@ def open_occurrences(layout: Layout, segment: SegmentRecord) -> SegmentOccurrenc
     Raises:
         IndexFormatError: a file is not as it was written.
     """
-    folder = layout.segment(segment.id)
-    ends = _load(folder / ENDS_FILE)
-    records, codes = _load(folder / OCCURRENCES_FILE), _load(folder / CODES_FILE)
-    is_right = (
-        ends.dtype == np.int64
-        and records.dtype == OCCURRENCE
-        and codes.dtype == np.int8
-        and ends.shape == (segment.n_passages,)
-        and records.shape == codes.shape[:1] == (int(ends[-1]) if len(ends) else 0,)
-    )
-    if not is_right:
-        raise IndexFormatError(f"The occurrences in {folder} do not fit together.", REPAIR)
+    ends = open_ends(layout, segment)
+    records, codes = open_records(layout, segment), open_codes(layout, segment)
     return SegmentOccurrences(ends, records, codes)
 
 
-def _load(path: Path) -> npt.NDArray[Any]:
+def open_ends(layout: Layout, segment: SegmentRecord) -> Counts:
+    """For each passage of a segment one past the number of its last occurrence.
+
+    Raises:
+        IndexFormatError: the file is not as it was written.
+    """
+    path = layout.segment(segment.id) / ENDS_FILE
+    ends: Counts = open_array(path, np.dtype(np.int64), (segment.n_passages,))
+    counts = np.diff(ends, prepend=0)
+    if (counts < 0).any() or int(counts.sum()) != segment.n_occurrences:
+        raise IndexFormatError(
+            f"{path} does not divide the {segment.n_occurrences} occurrences among the passages.",
+            REPAIR,
+        )
+    return ends
+
+
+def open_records(layout: Layout, segment: SegmentRecord) -> OccurrenceRecords:
+    """The records of a segment's occurrences, memory-mapped.
+
+    Raises:
+        IndexFormatError: the file is not as it was written.
+    """
+    path = layout.segment(segment.id) / OCCURRENCES_FILE
+    records: OccurrenceRecords = open_array(path, OCCURRENCE, (segment.n_occurrences,))
+    return records
+
+
+def open_codes(layout: Layout, segment: SegmentRecord) -> Codes:
+    """The codes of a segment's occurrences, memory-mapped, shape (n_occurrences, n_components).
+
+    Raises:
+        IndexFormatError: the file is not as it was written.
+    """
+    path = layout.segment(segment.id) / CODES_FILE
+    codes: Codes = open_array(path, np.dtype(np.int8), (segment.n_occurrences, None))
+    return codes
+
+
+def open_array(path: Path, kind: np.dtype[Any], shape: tuple[int | None, ...]) -> Any:
+    """An array on disk, memory-mapped, of a type and shape, where None stands for any length.
+
+    Raises:
+        IndexFormatError: the file is not as it was written.
+    """
     try:
-        if path.stat().st_size == NPY_HEADER_BYTES:  # nothing to map
-            found: npt.NDArray[Any] = np.load(path, allow_pickle=False)
-        else:
-            found = np.load(path, mmap_mode="r", allow_pickle=False)
-        return found
+        is_empty = 0 in shape  # and nothing to map
+        found = np.load(path, mmap_mode=None if is_empty else "r", allow_pickle=False)
     except NPY_ERRORS as error:
         raise IndexFormatError(f"{path} is damaged: {error}.", REPAIR) from error
+    is_right = found.dtype == kind and found.ndim == len(shape)
+    if not is_right or any(w not in (None, n) for w, n in zip(shape, found.shape, strict=True)):
+        wanted = " x ".join("any" if n is None else str(n) for n in shape)
+        raise IndexFormatError(
+            f"{path} holds {found.dtype} {found.shape}, and {kind} {wanted} was written.", REPAIR
+        )
+    return found
 
 
 def read_forms(layout: Layout, segment: SegmentRecord) -> dict[int, str]:

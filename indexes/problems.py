@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import EmbedderError
+from embedder.errors import EmbedderError, IndexFormatError
 
 RESTORE = "Run embedder index again to restore it."
 REBUILD = "Remove the folder of the index and run embedder index again."
@@ -67,3 +67,11 @@ class Faults:
             if n > 1:
                 text = f"{n:,} {self._noun}s, the first is number {first}: each {what}"
             yield Problem.of(self._file, text, self._repair)
+
+
+def guarded(path: Path, check: Callable[[Path], Iterator[Problem]]) -> Iterator[Problem]:
+    """The problems that a check of a file finds, and the one that ends it."""
+    try:
+        yield from check(path)
+    except IndexFormatError as error:
+        yield Problem.of_error(path, error)

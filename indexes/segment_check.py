@@ -1,4 +1,4 @@
-"""Whether what lies in a segment fits together: documents, passages, vectors, deletions, shards."""
+"""Whether what lies in a segment fits together: documents, passages, vectors, deletions, words."""
 
 from __future__ import annotations
 
@@ -6,19 +6,18 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
 
-from embedder.errors import IndexFormatError
 from embedder.records import hash_texts
 from embedder.vectors import UNIT_TOLERANCE
-from indexes.contents import Block, iterate_contents, iterate_passages, vector_checksums
+from indexes.contents import iterate_contents, iterate_passages, vector_checksums
 from indexes.deletions import read_deleted
 from indexes.documents import read_documents
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
-from indexes.manifest import SegmentRecord
+from indexes.manifest import SegmentRecord, SenseBasis
 from indexes.npy import NPY_HEADER_BYTES
-from indexes.problems import Faults, Problem
+from indexes.occurrence_check import OccurrenceCheck
+from indexes.problems import Faults, Problem, guarded
 from indexes.segments import iterate_vectors, open_vectors, row_checksums
 
 BLOCK_ROWS = 8192
@@ -32,10 +31,20 @@ class SegmentCheck:
         layout: the index.
         segment: the segment.
         width: components of a vector.
+        basis: how occurrences of words are kept, None for an index without.
+        form_of: the form of a word as it stands in a text.
     """
 
-    def __init__(self, layout: Layout, segment: SegmentRecord, width: int) -> None:
+    def __init__(
+        self,
+        layout: Layout,
+        segment: SegmentRecord,
+        width: int,
+        basis: SenseBasis | None,
+        form_of: Callable[[str], str],
+    ) -> None:
         self._layout, self._segment, self._width = layout, segment, width
+        self._basis, self._form_of = basis, form_of
         folder = layout.segment(segment.id)
         self._documents = folder / DOCUMENTS_FILE
         self._passages = folder / PASSAGES_FILE
@@ -46,17 +55,20 @@ class SegmentCheck:
         """All that is wrong, in bounded memory."""
         if self._segment.deletion is not None:
             path = self._layout.deleted / self._segment.deletion.name
-            yield from _guarded(path, self._check_deletion)
+            yield from guarded(path, self._check_deletion)
         yield from self._check_shards()
         rows = [
-            *_guarded(self._documents, self._check_documents),
-            *_guarded(self._passages, self._check_passages),
+            *guarded(self._documents, self._check_documents),
+            *guarded(self._passages, self._check_passages),
         ]
-        rows += _guarded(self._vectors, self._check_vectors)
+        rows += guarded(self._vectors, self._check_vectors)
         yield from rows
         if not rows:
-            yield from _guarded(self._passages, self._check_spans)
-            yield from _guarded(self._passages, self._check_checksums)
+            yield from guarded(self._passages, self._check_spans)
+            yield from guarded(self._passages, self._check_checksums)
+            if self._basis is not None:
+                check = OccurrenceCheck(self._layout, self._segment, self._basis, self._form_of)
+                yield from check.problems()
 
     def _check_deletion(self, path: Path) -> Iterator[Problem]:
         """The numbers of deleted documents."""
@@ -136,7 +148,7 @@ class SegmentCheck:
         """Passages against the texts that they are stretches of."""
         faults = Faults(path, "passage")
         for block in iterate_contents(self._layout, self._segment, ["__text"]):
-            texts, rows = _texts(block)
+            texts, rows = block.texts()
             start, end = block.passages.start, block.passages.end
             lengths = np.array([len(text) for text in texts], dtype=np.int64)[rows]
             is_inside = (start >= 0) & (start < end) & (end <= lengths)
@@ -173,17 +185,3 @@ class SegmentCheck:
             faults.note("has another checksum than its vector", first + np.flatnonzero(is_other))
             first += len(half)
         yield from faults.problems()
-
-
-def _guarded(path: Path, check: Callable[[Path], Iterator[Problem]]) -> Iterator[Problem]:
-    """The problems that a check of a file finds, and the one that ends it."""
-    try:
-        yield from check(path)
-    except IndexFormatError as error:
-        yield Problem.of_error(path, error)
-
-
-def _texts(block: Block) -> tuple[list[str], npt.NDArray[np.int64]]:
-    """Texts of the documents of a block's passages, and the number of each passage's."""
-    used, numbers = np.unique(block.rows, return_inverse=True)
-    return block.documents["__text"].take(pa.array(used)).to_pylist(), numbers

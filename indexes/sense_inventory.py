@@ -18,9 +18,10 @@ from embedder.errors import IndexFormatError
 from embedder.specs import digest_of
 from embedder.vectors import Rows, normalise
 from indexes.documents import read_table
-from indexes.durable import NPY_ERRORS, publish_contents, record_bytes
+from indexes.durable import NPY_ERRORS, check_files, publish_contents, record_bytes
 from indexes.layout import CENTROIDS_FILE, SENSES_FILE, USES_FILE, Layout
 from indexes.manifest import SegmentRecord, SenseRecord
+from indexes.occurrences import open_array
 from indexes.parquet_writer import ParquetWriter
 
 REPAIR = "Run embedder index again to restore it."
@@ -140,15 +141,18 @@ class SenseInventory:
 
     def __init__(self, layout: Layout, record: SenseRecord) -> None:
         folder = layout.sense_folder(record.id)
+        small = {name: file for name, file in record.files.items() if name != USES_FILE}
+        check_files(folder, small, with_digests=True)
         table = read_table(folder / SENSES_FILE, SENSES_SCHEMA)
         try:
             self.centroids: Rows = normalise(
                 np.load(folder / CENTROIDS_FILE, allow_pickle=False).astype(np.float32)
             )
-            self._uses = np.load(folder / USES_FILE, mmap_mode="r", allow_pickle=False)
         except NPY_ERRORS as error:
-            raise IndexFormatError(f"{folder} is damaged: {error}.", REPAIR) from error
-        self.record = record
+            path = folder / CENTROIDS_FILE
+            raise IndexFormatError(f"{path} is damaged: {error}.", REPAIR) from error
+        self._uses = open_array(folder / USES_FILE, USE, (record.n_uses,))
+        self.record, self._folder = record, folder
         columns = {name: table[name].to_numpy() for name in SENSES_SCHEMA.names if name != "form"}
         self._columns = columns
         self.forms: list[str] = table["form"].to_pylist()
@@ -161,7 +165,8 @@ class SenseInventory:
             self.forms[start]: (start, end)
             for start, end in zip(self.starts[:-1].tolist(), self.starts[1:].tolist(), strict=True)
         }
-        if len(self.centroids) != len(self.forms) or self._uses.dtype != USE:
+        n_rows = {len(self.centroids), len(self.forms), record.n_senses}
+        if len(n_rows) > 1 or len(self) != record.n_words:
             raise IndexFormatError(f"The files in {folder} do not fit together.", REPAIR)
 
     def __len__(self) -> int:
@@ -176,20 +181,29 @@ class SenseInventory:
         return int(end - start)
 
     def find(self, form: str) -> WordSenses | None:
-        """A word's senses, None if it has none here."""
+        """A word's senses, None if it has none here.
+
+        Raises:
+            IndexFormatError: its uses are not as they were written.
+        """
         if form not in self._rows:
             return None
         start, end = self._rows[form]
         columns = self._columns
         order = np.argsort(-columns["n_uses"][start:end], kind="stable") + start
         first, n = int(columns["first"][start]), int(columns["n_word_uses"][start])
+        uses = np.array(self._uses[first : first + n])
+        counts = np.bincount(uses["sense"], minlength=1 + int(self.numbers[order].max()))
+        if counts[self.numbers[order]].tolist() != columns["n_uses"][order].tolist():
+            path = self._folder / USES_FILE
+            raise IndexFormatError(f"{path} is damaged: the uses of {form!r} are others.", REPAIR)
         return WordSenses(
             word=int(columns["word"][start]),
             form=form,
             numbers=self.numbers[order],
             n_uses=columns["n_uses"][order],
             centroids=self.centroids[order],
-            uses=np.array(self._uses[first : first + n]),
+            uses=uses,
             n_found=int(columns["n_found"][start]),
             n_induced=int(columns["n_induced"][start]),
         )

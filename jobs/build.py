@@ -101,7 +101,7 @@ class _Build:
         """Encode what is missing, build the FAISS structures, commit."""
         manifest = self._first_manifest()
         if manifest.basis:
-            self._basis = open_basis(self._layout, manifest.basis)
+            self._basis = self._open_basis(manifest.basis)
         self._progress.start_stage("comparing the sources with the index")
         ids = shard_ids(self._plan)
         whole = self._whole_segments(manifest, ids)
@@ -149,6 +149,25 @@ class _Build:
         self._progress.start_stage("looking at the words of a sample")
         texts = sample_texts(plan.corpus, plan.shards, FUNCTION_WORD_TEXTS)
         return make_basis(self._layout, plan.encoder, plan.chunking, texts, plan.occurrences)
+
+    def _open_basis(self, record: SenseBasis) -> Basis:
+        """What the codes of occurrences rest on; where it is damaged the sources may give it again.
+
+        Raises:
+            IndexFormatError: it is damaged, and they give another one.
+        """
+        try:
+            return open_basis(self._layout, record)
+        except IndexFormatError as error:
+            if self._make_basis() != record:
+                raise IndexFormatError(
+                    f"{error.message} All vectors of words rest on it, and these sources do not "
+                    "give the same again.",
+                    "Name the sources that the index was built from at first, restore the file "
+                    f"from a copy, or remove {self._layout.root} and build it anew.",
+                ) from error
+            self._progress.note(f"{error.message} The sources gave the same again.")
+            return open_basis(self._layout, record)
 
     def _write_calibration(self) -> FileRecord | None:
         if self._plan.encoder.encoder.spec.precision is not Precision.INT8:

@@ -7,7 +7,13 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from indexes.durable import FileRecord
-from indexes.layout import VECTORS_FILE, Layout
+from indexes.layout import (
+    DOCUMENTS_FILE,
+    OCCURRENCE_FILES,
+    PASSAGES_FILE,
+    VECTORS_FILE,
+    Layout,
+)
 from indexes.lock import hold_open
 from indexes.manifest import GenerationRecord, Manifest
 from indexes.manifest_file import check_index_files, read_manifest
@@ -20,12 +26,13 @@ class Sizes:
     vectors: int
     texts: int
     faiss: int
+    senses: int
     deletions: int
 
     @property
     def total(self) -> int:
         """All of them."""
-        return self.vectors + self.texts + self.faiss + self.deletions
+        return self.vectors + self.texts + self.faiss + self.senses + self.deletions
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,6 +81,7 @@ class Description:
             "contract": asdict(manifest.contract),
             "faiss": [_faiss(record) for record in manifest.generations],
             "passages_not_in_faiss": self.n_uncovered,
+            "senses": _senses(manifest),
             "left_out_or_defective": manifest.counts(),
             "deleted_documents": self.n_deleted,
             "is_finished": self.is_finished,
@@ -99,7 +107,9 @@ def describe_index(layout: Layout) -> Description:
     deletions += [manifest.excluded[1]] if manifest.excluded else []
     sizes = Sizes(
         vectors=_total(record for name, record in files if name == VECTORS_FILE),
-        texts=_total(record for name, record in files if name != VECTORS_FILE),
+        texts=_total(record for name, record in files if name in (DOCUMENTS_FILE, PASSAGES_FILE)),
+        senses=_total(record for name, record in files if name in OCCURRENCE_FILES)
+        + sum(_total(part.files.values()) for part in (manifest.basis, manifest.senses) if part),
         deletions=_total(deletions),
         faiss=sum(_total(record.files.values()) for record in manifest.generations),
     )
@@ -109,6 +119,20 @@ def describe_index(layout: Layout) -> Description:
         sizes=sizes,
         is_finished=manifest.is_finished,
     )
+
+
+def _senses(manifest: Manifest) -> dict[str, Any] | None:
+    if manifest.basis is None:
+        return None
+    senses = manifest.senses
+    return {
+        "uses_kept": sum(segment.n_occurrences for segment in manifest.segments),
+        "most_uses_of_a_word": manifest.basis.cap,
+        "components": manifest.basis.n_components,
+        "words": senses.n_words if senses else 0,
+        "senses": senses.n_senses if senses else 0,
+        "uses_with_a_sense": senses.n_uses if senses else 0,
+    }
 
 
 def _faiss(record: GenerationRecord) -> dict[str, Any]:

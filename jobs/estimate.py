@@ -8,17 +8,24 @@ from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from embedder.cache import leave_cache_alone
 from embedder.corpus import Shard
+from embedder.function_words import find_function_words
 from embedder.passages import Cut, cut_documents
-from embedder.records import hash_texts
+from embedder.projection import Projection, fit_projection
+from embedder.records import OCCURRENCE, hash_texts
 from embedder.specs import Overflow, TextKind
+from embedder.word_uses import PassageWords, WordFinder, encode_words
 from indexes.deletions import HashSet, read_excluded
 from indexes.lock import hold_open
 from indexes.manifest import SegmentRecord
+from indexes.sense_inventory import USE
 from indexes.structures import choose_structures
 from jobs.changes import compare, shard_ids
 from jobs.plan import BuildOptions, Plan, draw_texts, plan_build, sample_texts
+from jobs.sense_basis import N_COMPONENTS
 from jobs.settle import lacking_shards
 from jobs.sink import known_texts
 
@@ -27,6 +34,9 @@ ZSTD_SHARE = 0.5
 """Bytes of compressed text for a byte of text, as seen on English prose."""
 
 PASSAGE_BYTES = 24
+USE_BYTES = OCCURRENCE.itemsize + USE.itemsize + 7
+"""Bytes of a use of a word beside its code: its record, its sense, and its share of the words, as
+seen on English prose in row groups of 500 paragraphs; in larger ones the share is less."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -41,6 +51,7 @@ class Estimate:
         n_documents: rows to index.
         n_passages: passages they would become.
         n_tokens: tokens to encode.
+        n_occurrences: uses of words that would be kept, if no word has more than are kept of one.
         share_windowed: share of documents that would become several passages.
         share_truncated: share of documents that would be cut.
         tokens_per_second: measured on the sample.
@@ -62,6 +73,7 @@ class Estimate:
     n_documents: int
     n_passages: int
     n_tokens: int
+    n_occurrences: int
     share_windowed: float
     share_truncated: float
     tokens_per_second: float
@@ -96,8 +108,12 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
     cut = _cut(plan, texts)
     pieces = [passage.pieces for passage in cut.passages]
     encoder.encode_pieces(pieces[:8])  # the first batch pays for the engine's start
+    words, projection = _words(plan, texts, cut)
     started = time.perf_counter()
-    encoder.encode_pieces(pieces)
+    for indices, _, encoded in encoder.encode_batches(pieces, with_states=bool(words)):
+        if encoded.states is not None:
+            for states, number in zip(encoded.states, indices, strict=True):
+                encode_words(states, words[number], projection)
     seconds = time.perf_counter() - started
     n_documents = sum(shard.n_rows for shard in plan.shards)
     segments = list(plan.before.segments) if plan.before else []
@@ -115,6 +131,7 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
         n_passages, width, plan.contract, exact_limit=options.exact_limit
     )[0]
     row_bytes = 4 * width + PASSAGE_BYTES
+    n_occurrences = round(sum(len(found.records) for found in words) * factor)
     text_bytes = sum(len(text.encode()) for text in texts) * factor
     return Estimate(
         index=str(plan.layout.root),
@@ -124,6 +141,7 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
         n_documents=n_documents,
         n_passages=n_passages,
         n_tokens=n_tokens,
+        n_occurrences=n_occurrences,
         share_windowed=cut.n_windowed / len(texts) if _windows(plan) else 0.0,
         share_truncated=cut.n_truncated / len(texts),
         tokens_per_second=sum(map(len, pieces)) / seconds,
@@ -131,11 +149,24 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
         share_known=share_known,
         n_gone=changes.n_gone,
         seconds=seconds * changes.n_rows_missing * (1 - share_known) / len(texts),
-        disk_bytes=round(n_passages * row_bytes + text_bytes * ZSTD_SHARE),
+        disk_bytes=round(n_passages * row_bytes + text_bytes * ZSTD_SHARE)
+        + n_occurrences * (USE_BYTES + projection.n_components),
         memory_bytes=_peak_memory() + structure.building_bytes(n_passages),
         engine=encoder.encoder.description,
         structure=structure.name,
     )
+
+
+def _words(plan: Plan, texts: Sequence[str], cut: Cut) -> tuple[list[PassageWords], Projection]:
+    """The words of a sample's passages, none for an index without; and a projection as good as
+    any, which makes their codes as long and takes as much time as the one that a build would fit.
+    """
+    projection = fit_projection(np.empty((0, plan.encoder.encoder.spec.width), "f4"), N_COMPONENTS)
+    if not plan.occurrences:
+        return [], projection
+    finder = WordFinder(find_function_words(texts))
+    passages = [texts[p.document][p.start : p.end] for p in cut.passages]
+    return finder.find(passages, hash_texts(passages), plan.encoder), projection
 
 
 def _kept(segment: SegmentRecord, ids: Collection[str], excluded: HashSet) -> SegmentRecord:

@@ -44,7 +44,7 @@ def update_senses(
         before: the inventory before, whose senses keep their names.
         progress: told of every word.
     """
-    old = _open_whole(layout, before)
+    old = _open_whole(layout, before, progress)
     if old is not None and old.record.segments == covered_by(segments):
         return old.record
     progress.start_stage("grouping the uses of words", _n_frequent(layout, segments), "words")
@@ -59,14 +59,17 @@ def update_senses(
     return write_inventory(layout, words, segments, basis.id)
 
 
-def _open_whole(layout: Layout, record: SenseRecord | None) -> SenseInventory | None:
-    """An inventory whose files are as they were written."""
+def _open_whole(
+    layout: Layout, record: SenseRecord | None, progress: Progress
+) -> SenseInventory | None:
+    """An inventory, unless a file is not as it was written, which is said."""
     if record is None:
         return None
     try:
         check_files(layout.sense_folder(record.id), record.files, with_digests=True)
         return SenseInventory(layout, record)
-    except IndexFormatError:
+    except IndexFormatError as error:
+        progress.note(f"{error.message} The senses are made anew, and may be numbered otherwise.")
         return None
 
 

@@ -233,7 +233,8 @@ def read_before(layout: Layout) -> Manifest | None:
     try:
         manifest = read_manifest(layout)
     except IndexNotFoundError:
-        files = {layout.lock, layout.readers, layout.calibration, layout.segments, layout.deleted}
+        files = {layout.lock, layout.readers, layout.calibration}
+        files |= {layout.segments, layout.senses, layout.deleted}
         files |= {temporary_beside(path) for path in (layout.calibration, layout.manifest)}
         own = {path.name for path in files}
         entries = list(layout.root.iterdir()) if layout.root.exists() else []

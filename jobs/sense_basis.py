@@ -20,7 +20,7 @@ from embedder.records import hash_texts
 from embedder.specs import ChunkSpec, Overflow, TextKind, digest_of
 from embedder.vectors import Rows
 from embedder.word_uses import WordFinder
-from indexes.durable import NPY_ERRORS, publish_contents
+from indexes.durable import NPY_ERRORS, check_files, publish_contents
 from indexes.layout import FUNCTION_WORDS_FILE, PROJECTION_FILE, Layout
 from indexes.manifest import SenseBasis
 
@@ -70,12 +70,13 @@ def make_basis(
 
 
 def open_basis(layout: Layout, record: SenseBasis) -> Basis:
-    """Read what `make_basis` wrote.
+    """Read what `make_basis` wrote; every code depends on every byte of it.
 
     Raises:
         IndexFormatError: a file is damaged.
     """
     folder = layout.sense_folder(record.id)
+    check_files(folder, record.files, with_digests=True)
     try:
         words = json.loads((folder / FUNCTION_WORDS_FILE).read_text("utf-8"))
         values = np.load(folder / PROJECTION_FILE, allow_pickle=False)

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embedder.errors import EmbedderError, IndexFormatError, IndexNotFoundError
+from embedder.words import word_form
 from indexes.faiss_check import check_generation
 from indexes.layout import DOCUMENTS_FILE, Layout
 from indexes.leftovers import Leftover, find_leftovers
@@ -26,6 +27,7 @@ from indexes.metadata import MetadataStore
 from indexes.problems import REBUILD, Problem
 from indexes.recall import MeasuredRecall, measure_recall
 from indexes.segment_check import SegmentCheck
+from indexes.sense_check import check_basis, check_inventory
 from jobs.progress import Progress
 
 
@@ -44,6 +46,7 @@ class Report:
         n_documents: documents that are stored, those deleted since included.
         n_passages: passages that are stored.
         n_vectors: vectors in FAISS structures.
+        n_occurrences: uses of words that are stored.
         recall: recall of search, if it was measured.
         seconds: time that it took.
     """
@@ -58,6 +61,7 @@ class Report:
     n_documents: int = 0
     n_passages: int = 0
     n_vectors: int = 0
+    n_occurrences: int = 0
     recall: MeasuredRecall | None = None
     seconds: float = 0.0
 
@@ -122,6 +126,7 @@ class _Verification:
         self._check_segments()
         self._check_ids()
         self._check_generations()
+        self._check_senses()
         if with_recall and not self._problems:
             self._progress.start_stage("measuring recall")
             recall = measure_recall(layout, manifest.finished())
@@ -137,6 +142,7 @@ class _Verification:
             n_documents=self._n_stored,
             n_passages=sum(segment.n_passages for segment in manifest.segments),
             n_vectors=sum(record.n_vectors for record in manifest.generations),
+            n_occurrences=sum(segment.n_occurrences for segment in manifest.segments),
             recall=recall,
             seconds=time.monotonic() - started,
         )
@@ -158,8 +164,9 @@ class _Verification:
         self._progress.start_stage("reading segments", self._n_stored)
         for segment in self._manifest.segments:
             if self._is_segment_whole(segment):
-                width = self._manifest.encoder.width
-                self._add(SegmentCheck(self._layout, segment, width).problems())
+                width, basis = self._manifest.encoder.width, self._manifest.basis
+                check = SegmentCheck(self._layout, segment, width, basis, word_form)
+                self._add(check.problems())
             self._progress.count_documents(segment.n_documents)
 
     def _add(self, problems: Iterable[Problem]) -> None:
@@ -193,6 +200,23 @@ class _Verification:
             files = [layout.generation(record.id) / name for name in record.files]
             if self._is_whole(*files) and damaged.isdisjoint(record.segments):
                 self._add(check_generation(layout, manifest, record))
+
+    def _check_senses(self) -> None:
+        """The sense inventory, whose segments are whole, and what it rests on."""
+        layout, manifest = self._layout, self._manifest
+        basis, senses = manifest.basis, manifest.senses
+        if basis is None:
+            return
+        if self._is_whole(*map(layout.sense_folder(basis.id).joinpath, basis.files)):
+            self._add(check_basis(layout, basis, manifest.encoder.width))
+        if senses is None:
+            return
+        self._progress.start_stage("comparing senses with the segments")
+        are_whole = all(map(self._is_segment_whole, manifest.segments))
+        if are_whole and self._is_whole(
+            *map(layout.sense_folder(senses.id).joinpath, senses.files)
+        ):
+            self._add(check_inventory(layout, manifest, senses))
 
     def _is_segment_whole(self, segment: SegmentRecord) -> bool:
         """Whether nothing was found yet in a segment's files."""

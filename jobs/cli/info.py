@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 if TYPE_CHECKING:
-    from indexes.manifest import GenerationRecord, HistoryEntry
+    from indexes.manifest import GenerationRecord, HistoryEntry, Manifest
     from jobs.describe import Description
 
 
@@ -59,6 +59,22 @@ def _faiss_line(record: GenerationRecord) -> str:
     )
 
 
+def _sense_lines(manifest: Manifest) -> list[str]:
+    from jobs.cli.words import plural
+
+    if manifest.basis is None:
+        return ["  senses: none"]
+    n_kept = sum(segment.n_occurrences for segment in manifest.segments)
+    kept = f"{plural(n_kept, 'use')} of words kept, at most {manifest.basis.cap:,} of one"
+    senses = manifest.senses
+    if senses is None:
+        return [f"  senses: none yet; {kept}"]
+    return [
+        f"  senses: {senses.n_senses:,} of {plural(senses.n_words, 'word')} in "
+        f"{plural(senses.n_uses, 'use')}; {kept}"
+    ]
+
+
 def _lines(description: Description) -> list[str]:
     from jobs.cli.words import bytes_text, memory_text, number_lines, plural
 
@@ -87,8 +103,10 @@ def _lines(description: Description) -> list[str]:
             if description.n_uncovered
             else []
         ),
+        *_sense_lines(manifest),
         f"  contract: recall@10 of {contract.recall:g} within {memory_text(contract.memory)}",
         f"  on disk: {bytes_text(sizes.total)} (vectors {bytes_text(sizes.vectors)}, texts "
-        f"{bytes_text(sizes.texts)}, FAISS {bytes_text(sizes.faiss)})",
+        f"{bytes_text(sizes.texts)}, FAISS {bytes_text(sizes.faiss)}, uses of words and senses "
+        f"{bytes_text(sizes.senses)})",
         *number_lines(counts),
     ]

@@ -29,8 +29,8 @@ def verify_command(
     """Read an index from end to end and say all that is wrong with it.
 
     Files are compared with their digests, and what they hold with each other: texts, passages,
-    vectors, deletions, ids and FAISS structures. Exit code 0: whole; 1: damaged, or the recall
-    measured is below the contract.
+    vectors, deletions, ids, FAISS structures, uses of words and their senses. Exit code 0: whole;
+    1: damaged, or the recall measured is below the contract.
     """
     from indexes.layout import Layout
     from jobs.find import find_index
@@ -68,6 +68,7 @@ def _lines(report: Report) -> Iterator[str]:
         f"{report.seconds:.1f} s: {plural(report.n_documents, 'document')}, "
         f"{plural(report.n_passages, 'passage')}, {plural(report.n_segments, 'segment')}, "
         f"{plural(report.n_vectors, 'vector')} in FAISS"
+        + (f", {plural(report.n_occurrences, 'use')} of words" if report.n_occurrences else "")
     )
     if report.recall is not None:
         yield f"  {_recall_line(report.recall)}"

@@ -55,7 +55,14 @@ def test_codes_come_back() -> None:
     np.testing.assert_array_equal(encode_codes(decoded), codes)
 
 
-def test_a_zero_row_stays_zero() -> None:
-    """A row of zeros is coded and decoded without a warning."""
+def test_a_row_without_a_direction_gets_one() -> None:
+    """A row of zeros is coded as a unit row, so that every code is one."""
     zeros = np.zeros((1, 4), np.float32)
-    np.testing.assert_array_equal(decode_codes(encode_codes(zeros)), zeros)
+    np.testing.assert_array_equal(decode_codes(encode_codes(zeros)), [[1, 0, 0, 0]])
+
+
+def test_no_rows_give_a_projection_too() -> None:
+    """Where a sample has no words the first components stand for all, and later words get codes."""
+    found = fit_projection(np.empty((0, 40), np.float32), 8)
+    check_unit_rows(found.apply(_rows()))
+    np.testing.assert_array_equal(found.components.T @ found.components, np.eye(8))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
@@ -10,11 +11,15 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from embedder.records import PassageTable, hash_texts
+from embedder.projection import encode_codes
+from embedder.records import OCCURRENCE, Occurrences, PassageTable, hash_texts, hash_word
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Pooling
 from embedder.vectors import HalfRows, Rows, normalise
-from indexes.layout import Layout
-from indexes.manifest import Contract, Manifest, SegmentRecord
+from embedder.word_uses import draws
+from embedder.words import find_words
+from indexes.durable import publish_contents
+from indexes.layout import FUNCTION_WORDS_FILE, PROJECTION_FILE, Layout
+from indexes.manifest import Contract, Manifest, SegmentRecord, SenseBasis
 from indexes.manifest_file import write_manifest
 from indexes.segments import SegmentWriter
 
@@ -40,15 +45,18 @@ def write_segment(
     metadata: pa.Table | None = None,
     texts: Sequence[str] | None = None,
     n_batches: int = 1,
+    basis: SenseBasis | None = None,
 ) -> SegmentRecord:
     """A segment of documents `name-0`, `name-1`, ... with the given vectors, in some batches."""
     counts = np.array([1] * len(rows) if passages_each is None else passages_each, dtype=np.int64)
     texts = texts or [f"text {i} of {name}" for i in range(len(counts))]
     table = pa.table({"n": np.arange(len(counts))}) if metadata is None else metadata
-    writer = SegmentWriter(layout, name, rows.shape[1])
+    writer = SegmentWriter(layout, name, rows.shape[1], basis)
+    forms: dict[int, str] = {}
     ends = np.concatenate([[0], np.cumsum(counts)])
     for part in np.array_split(np.arange(len(counts)), n_batches):
         first, last = (int(part[0]), int(part[-1]) + 1) if len(part) else (0, 0)
+        own = np.repeat(np.arange(first, last), counts[first:last])
         document = np.repeat(np.arange(last - first, dtype=np.int32), counts[first:last])
         lengths = np.array([len(texts[first + d]) for d in document], dtype=np.int32)
         writer.write(
@@ -66,8 +74,49 @@ def write_segment(
             n_windowed=0,
             n_truncated=0,
             counts=Counter(),
+            occurrences=occurrences_of([texts[i] for i in own], basis.n_components, forms)
+            if basis
+            else None,
         )
-    return writer.publish()
+    return writer.publish(forms=forms)
+
+
+def make_basis(layout: Layout, cap: int, n_components: int = 8) -> SenseBasis:
+    """What codes rest on: no function words, and the first components of a vector."""
+    projection = io.BytesIO()
+    np.save(projection, np.eye(1 + n_components, WIDTH, -1, dtype=np.float32))
+    contents = {FUNCTION_WORDS_FILE: b"[]", PROJECTION_FILE: projection.getvalue()}
+    files = publish_contents(layout.sense_folder("basis"), contents)
+    return SenseBasis(id="basis", cap=cap, n_components=n_components, files=files)
+
+
+def occurrences_of(
+    texts: Sequence[str], n_components: int, forms: dict[int, str] | None = None
+) -> Occurrences:
+    """All words of some passages, with codes that depend on the text and the place alone.
+
+    Args:
+        texts: the passages.
+        n_components: of a code.
+        forms: takes the form of each word by its hash.
+    """
+    low = hash_texts(texts)[:, 0]
+    parts, ends = [np.empty(0, OCCURRENCE)], []
+    for text, own in zip(texts, low, strict=True):
+        words = list(find_words(text))
+        records = np.empty(len(words), dtype=OCCURRENCE)
+        records["word"] = [hash_word(word.form) for word in words]
+        records["start"] = [word.start for word in words]
+        records["length"] = [word.end - word.start for word in words]
+        records["draw"] = draws(own, records["start"])
+        parts.append(records)
+        ends.append(len(words))
+        if forms is not None:
+            forms |= {hash_word(word.form): word.form for word in words}
+    found = np.concatenate(parts)
+    seeds = (found["draw"].astype(np.int64) + found["start"]) % 509
+    rows = unit_rows(509, seed=3, n_clusters=2, width=n_components)[seeds]
+    return Occurrences(np.cumsum(ends, dtype=np.int64), found, encode_codes(rows))
 
 
 def make_manifest(segments: Sequence[SegmentRecord], width: int = WIDTH) -> Manifest:

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from synthetic import unit_rows, write_segment
+from synthetic import make_basis, unit_rows, write_segment
 
 from indexes import compaction
 from indexes.compaction import merge_segments, plan_compaction
@@ -15,7 +15,9 @@ from indexes.deletions import HashSet, delete_documents, read_keys
 from indexes.documents import passage_documents, read_documents, read_passages
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord
+from indexes.occurrences import read_forms
 from indexes.segments import open_vectors
+from indexes.word_uses import CodeReader, iterate_words
 
 NO_DOCUMENTS = HashSet(np.empty((0, 2), dtype=np.uint64))
 
@@ -59,6 +61,50 @@ def test_merged_segments_hold_what_is_live(layout: Layout, monkeypatch: pytest.M
     expected = [parts[0][i] for i in (1, 2, 5, 6)] + parts[1]
     assert contents(layout, merged) == expected
     assert (merged.n_documents, merged.n_passages, merged.deletion) == (9, 15, None)
+
+
+def uses(layout: Layout, segments: list[SegmentRecord], cap: int) -> dict[str, list[object]]:
+    """The uses of each word in documents that are not deleted: id, place, and code of each."""
+    forms = {k: v for segment in segments for k, v in read_forms(layout, segment).items()}
+    ids = [
+        name for s in segments for t in read_documents(layout, s) for name in t["__id"].to_pylist()
+    ]
+    reader, found = CodeReader(layout, segments, 8), {}
+    for word in iterate_words(layout, segments, least=1, cap=cap):
+        codes = reader.read(word.segments, word.rows).tolist()
+        rows = zip(word.segments.tolist(), word.rows.tolist(), strict=True)
+        starts = [int(reader.open(number).records["start"][row]) for number, row in rows]
+        names = [ids[number] for number in word.documents]
+        found[forms[word.word]] = list(zip(names, starts, codes, strict=True))
+    return found
+
+
+@pytest.mark.parametrize("deleted", [(), (0, 5, 33)])
+@pytest.mark.parametrize("cap", [9, 1000])
+def test_uses_of_words_stay(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, deleted: tuple[int, ...], cap: int
+) -> None:
+    """The uses of every word in live documents, and their codes, are the same before and after,
+    also where only a sample is kept of them."""
+    monkeypatch.setattr("indexes.documents.BATCH_ROWS", 7)
+    basis = make_basis(layout, cap)
+    run = [
+        write_segment(
+            layout,
+            name,
+            unit_rows(40, seed=seed),
+            texts=[f"word{i % 7} of the {name} bank number {i}" for i in range(40)],
+            basis=basis,
+        )
+        for seed, name in enumerate(["river", "city"])
+    ]
+    if deleted:
+        run[0] = delete(layout, run[0], *deleted)
+    before = uses(layout, run, cap)
+    merged = merge_segments(layout, run, 16, NO_DOCUMENTS, basis)
+    assert uses(layout, [merged], cap) == before
+    assert len(before) == 13
+    assert max(map(len, before.values())) == (9 if cap == 9 else 80 - len(deleted))
 
 
 def test_shards_move_with_their_documents(layout: Layout) -> None:

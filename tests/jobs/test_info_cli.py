@@ -33,6 +33,16 @@ def test_json_agrees_with_the_manifest(run: Run, tiny_index: Path, small_corpus:
     assert found["sources"] == [
         {"name": str(small_corpus), "n_rows": 300, "size": small_corpus.stat().st_size}
     ]
+    assert manifest.basis is not None and manifest.senses is not None
+    assert found["senses"] == {
+        "uses_kept": sum(segment.n_occurrences for segment in manifest.segments),
+        "most_uses_of_a_word": 10_000,
+        "components": manifest.basis.n_components,
+        "words": manifest.senses.n_words,
+        "senses": manifest.senses.n_senses,
+        "uses_with_a_sense": manifest.senses.n_uses,
+    }
+    assert found["senses"]["uses_kept"] > found["senses"]["uses_with_a_sense"] > 1000
     on_disk = sum(map(len, tree(tiny_index).values())) - len(
         (tiny_index / "manifest.json").read_bytes()
     )
@@ -45,6 +55,9 @@ def test_text_shows_what_people_ask_for(run: Run, tiny_index: Path, tiny_model: 
     assert (done.returncode, done.stderr) == (0, "")
     for word in ("300 documents", "6 segments", "small.parquet", "text text", "id id", "SQfp16"):
         assert word in done.stdout
+    assert (
+        " words in " in done.stdout and "uses of words kept, at most 10,000 of one" in done.stdout
+    )
     assert str(tiny_model) in done.stdout
 
 

@@ -47,7 +47,7 @@ def test_a_large_manifest_is_written_less_often(
         for _ in range(N_COMMITS):
             clock += COMMIT_SECONDS + 0.1
             sink._added.append(segment)
-            yield EncodedWindow([], none, Vectors(none, unit_rows(0)), none)
+            yield EncodedWindow([], none, Vectors(none, unit_rows(0)), none, none)
 
     sink.write(windows())
     gaps = np.diff(written[:-1])

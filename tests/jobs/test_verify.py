@@ -18,14 +18,33 @@ from corpora import Done, assert_refused, tree
 from worlds import answers, content_files, damages, make_index, put, state_digests
 
 from embedder.errors import EmbedderError, IndexNotFoundError
-from indexes.layout import DOCUMENTS_FILE, FAISS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
+from embedder.records import hash_word
+from indexes.layout import (
+    CENTROIDS_FILE,
+    CODES_FILE,
+    DOCUMENTS_FILE,
+    ENDS_FILE,
+    FAISS_FILE,
+    FUNCTION_WORDS_FILE,
+    OCCURRENCES_FILE,
+    PASSAGES_FILE,
+    PROJECTION_FILE,
+    SENSES_FILE,
+    USES_FILE,
+    VECTORS_FILE,
+    WORDS_FILE,
+    Layout,
+)
 from indexes.lock import hold_open
 from indexes.manifest import Manifest, SegmentRecord
 from indexes.manifest_file import read_manifest, write_manifest
-from indexes.npy import NPY_HEADER_BYTES
+from indexes.npy import NPY_HEADER_BYTES, npy_header
 from indexes.problems import REBUILD
+from jobs.induction import update_senses
+from jobs.progress import Progress
 from jobs.verify import Report, verify_index
 
+N_PARTS = 4
 Run = Callable[..., Done]
 Table = Callable[[pa.Table], pa.Table]
 
@@ -95,10 +114,11 @@ def test_no_index(tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_every_damaged_file_is_named(whole: Layout) -> None:
+@pytest.mark.parametrize("part", range(N_PARTS))
+def test_every_damaged_file_is_named(whole: Layout, part: int) -> None:
     """A changed byte anywhere, a lost end and a lost file are each a problem of that file."""
     missed = []
-    for path in content_files(whole):
+    for path in content_files(whole)[part::N_PARTS]:
         content = path.read_bytes()
         for what, damaged in damages(content, path.name):
             put(path, damaged)
@@ -254,12 +274,17 @@ def vectors_of(layout: Layout) -> tuple[Path, np.ndarray[Any, Any]]:
     return path, np.load(path)
 
 
+def save(path: Path, rows: np.ndarray[Any, Any]) -> None:
+    """Write vectors as an index has them."""
+    path.write_bytes(npy_header(rows.dtype, rows.shape) + rows.tobytes())
+
+
 @pytest.mark.parametrize("value", [np.nan, np.inf, 0.0, 1.0])
 def test_a_vector_that_is_none(copy: Layout, value: float) -> None:
     """A vector that is not finite, or not of unit length, is found by its number."""
     path, rows = vectors_of(copy)
     rows[17] = value
-    np.save(path, rows)
+    save(path, rows)
     state_digests(copy)
     check_found(copy, path, "vector 17 is not finite or not of unit length")
 
@@ -268,7 +293,7 @@ def test_another_unit_vector(copy: Layout) -> None:
     """A vector that gave way to another one is found by its checksum and in FAISS."""
     path, rows = vectors_of(copy)
     rows[17] = rows[200]
-    np.save(path, rows)
+    save(path, rows)
     state_digests(copy)
     check_found(copy, path.with_name(PASSAGES_FILE), "passage 17 has another checksum")
 
@@ -401,6 +426,214 @@ def test_excluded_documents_that_cannot_be_read(copy: Layout) -> None:
     check_found(copy, path, "missing or damaged")
 
 
+# --- uses of words, and senses ---
+
+
+def occurrences_of(layout: Layout) -> tuple[Path, np.ndarray[Any, Any]]:
+    """The file of the first segment's occurrences, and their records."""
+    path = layout.segment(read_manifest(layout).segments[0].id) / OCCURRENCES_FILE
+    return path, np.load(path)
+
+
+RECORDS: dict[str, tuple[str, Callable[[Any], Any], str]] = {
+    "word": ("word", lambda old: old ^ 1, "is of a word that is not in words.parquet"),
+    "another word": ("word", lambda _: hash_word("text"), "is of another word than stands in its"),
+    "start": ("start", lambda old: old + 1, "is of another word than stands in its text"),
+    "behind": ("start", lambda _: 9000, "lies outside its passage"),
+    "before": ("start", lambda _: -5, "lies outside its passage"),
+    "length": ("length", lambda old: old + 1, "is of another word than stands in its text"),
+    "no length": ("length", lambda _: 0, "lies outside its passage"),
+    "too long": ("length", lambda _: 9000, "lies outside its passage"),
+}
+
+
+@pytest.mark.parametrize("case", RECORDS)
+def test_an_occurrence_that_is_none(copy: Layout, case: str) -> None:
+    """An occurrence that is no use of its word in the text of its passage is found."""
+    field, change, words = RECORDS[case]
+    path, records = occurrences_of(copy)
+    chosen = np.flatnonzero(records["word"] == hash_word("of"))[7]
+    records[field][chosen] = change(records[field][chosen])
+    np.save(path, records)
+    state_digests(copy)
+    check_found(copy, path, words)
+
+
+def test_occurrences_in_another_order(copy: Layout) -> None:
+    """The occurrences of a passage follow each other."""
+    path, records = occurrences_of(copy)
+    ends = np.load(path.with_name(ENDS_FILE))
+    first = int(ends[np.flatnonzero(np.diff(ends) > 1)[5]])
+    records[[first, first + 1]] = records[[first + 1, first]]
+    np.save(path, records)
+    state_digests(copy)
+    check_found(copy, path, "begins before the one before it ends")
+
+
+@pytest.mark.parametrize("change", ["descending", "shorter", "fewer", "wider"])
+def test_ends_that_cannot_be(copy: Layout, change: str) -> None:
+    """Where passages' occurrences end is ascending, and ends with the last of them."""
+    path = occurrences_of(copy)[0].with_name(ENDS_FILE)
+    ends = np.load(path)
+    if change == "descending":
+        ends[9] = ends[-1]
+    if change == "shorter":
+        ends[-1] -= 1
+    np.save(path, {"fewer": ends[:-1], "wider": ends.astype(np.float64)}.get(change, ends))
+    state_digests(copy)
+    check_found(copy, path, str(path))
+
+
+@pytest.mark.parametrize("change", ["zeros", "small", "fewer", "narrower", "wider"])
+def test_codes_that_cannot_be(copy: Layout, change: str) -> None:
+    """Codes are scaled unit rows, as many as there are occurrences."""
+    path = occurrences_of(copy)[0].with_name(CODES_FILE)
+    codes = np.load(path)
+    codes[11] = {"zeros": 0, "small": 3}.get(change, codes[11])
+    changed = {"fewer": codes[:-1], "narrower": codes[:, :-1], "wider": codes.astype(np.int16)}
+    np.save(path, changed.get(change, codes))
+    state_digests(copy)
+    words = "code 11 is none of a unit row" if change in ("zeros", "small") else str(path)
+    check_found(copy, path, words)
+
+
+WORDS: dict[str, tuple[Table, str]] = {
+    "hash": (with_column("word", added(0, 1)), "has another hash than its form"),
+    "form": (with_column("form", replaced(0, "river")), "has another hash than its form"),
+    "order": (lambda table: table.take([1, 0, *range(2, table.num_rows)]), "greater hash"),
+    "uses": (with_column("n_uses", replaced(0, 5)), "has another number of uses"),
+    "null": (with_column("n_uses", replaced(0, None)), "a value is null"),
+    "columns": (lambda table: table.drop_columns(["form"]), "is damaged"),
+    "no use": (
+        lambda table: pa.concat_tables(
+            [table, pa.table([[(1 << 64) - 1], ["never"], [9]], schema=table.schema)]
+        ),
+        "has another hash than its form",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", WORDS)
+def test_words_that_cannot_be(copy: Layout, case: str) -> None:
+    """The words of a segment are those of its occurrences, with their numbers and forms."""
+    change, words = WORDS[case]
+    path = copy.segment(read_manifest(copy).segments[1].id) / WORDS_FILE
+    rewrite(path, change)
+    state_digests(copy)
+    check_found(copy, path, words)
+
+
+SENSES: dict[str, tuple[Table, str]] = {
+    "hash": (with_column("word", added(0, 1)), "has another hash than its word's form"),
+    "number": (with_column("sense", lambda values: [1] * len(values)), "number of another one"),
+    "no number": (with_column("sense", replaced(0, 0)), "number of another one"),
+    "uses": (with_column("n_uses", added(0, 1)), "of a word with another number of uses"),
+    "place": (with_column("first", added(-1, 1)), "has the uses of its word elsewhere"),
+    "found": (with_column("n_found", replaced(0, 3)), "of a word with another number of uses"),
+    "fewer": (lambda table: table.slice(0, table.num_rows - 1), "were written"),
+    "null": (with_column("form", replaced(0, None)), "a value is null"),
+    "order": (lambda table: table.take(list(range(table.num_rows))[::-1]), "greater hash"),
+}
+
+
+def senses_of(layout: Layout, name: str) -> Path:
+    """A file of the sense inventory."""
+    senses = read_manifest(layout).senses
+    assert senses is not None
+    assert senses.n_words == 5 and senses.n_senses > 5
+    return layout.sense_folder(senses.id) / name
+
+
+@pytest.mark.parametrize("case", SENSES)
+def test_senses_that_cannot_be(copy: Layout, case: str) -> None:
+    """The rows of an inventory agree with each other and with the manifest."""
+    change, words = SENSES[case]
+    path = senses_of(copy, SENSES_FILE)
+    rewrite(path, change)
+    state_digests(copy)
+    check_found(copy, path, words)
+
+
+@pytest.mark.parametrize("value", [np.nan, 0.0, 1.0, None])
+def test_centroids_that_cannot_be(copy: Layout, value: float | None) -> None:
+    """Centroids are finite unit rows, one a sense."""
+    path = senses_of(copy, CENTROIDS_FILE)
+    rows = np.load(path)
+    rows[1] = rows[1] if value is None else value
+    np.save(path, rows[:-1] if value is None else rows)
+    state_digests(copy)
+    words = "float16" if value is None else "centroid 1 is not finite or not of unit length"
+    check_found(copy, path, words)
+
+
+USES: dict[str, tuple[str, int, str]] = {
+    "sense": ("sense", 9, "has a sense that its word has not"),
+    "segment": ("segment", 7, "is no occurrence of its word"),
+    "row": ("row", 1, "is no occurrence of its word"),
+    "no row": ("row", 1 << 30, "is no occurrence of its word"),
+}
+
+
+@pytest.mark.parametrize("case", USES)
+def test_uses_that_cannot_be(copy: Layout, case: str) -> None:
+    """A use in an inventory is an occurrence of its word with one of its senses."""
+    field, change, words = USES[case]
+    path = senses_of(copy, USES_FILE)
+    uses = np.load(path)
+    uses[field][5] += change
+    np.save(path, uses)
+    state_digests(copy)
+    check_found(copy, path, words)
+
+
+def test_a_use_of_another_sense(copy: Layout) -> None:
+    """The senses of a word have as many uses as the inventory says."""
+    path = senses_of(copy, USES_FILE)
+    uses = np.load(path)
+    uses["sense"][5] = 3 - uses["sense"][5]
+    np.save(path, uses)
+    state_digests(copy)
+    check_found(copy, path.with_name(SENSES_FILE), "has another number of uses")
+
+
+def test_an_inventory_of_other_segments(copy: Layout) -> None:
+    """An inventory is of segments that the manifest names, and there is one with its basis."""
+    manifest = read_manifest(copy)
+    assert manifest.senses is not None
+    other = replace(manifest.senses, segments=(("gone", ""), *manifest.senses.segments[1:]))
+    write_manifest(copy, replace(manifest, senses=other))
+    check_found(copy, copy.manifest, "its senses are of segment gone")
+    write_manifest(copy, replace(manifest, senses=None))
+    check_found(copy, copy.manifest, "it names no senses")
+    write_manifest(copy, replace(manifest, basis=None))
+    check_found(copy, copy.manifest, "not the files of an index without senses")
+
+
+@pytest.mark.parametrize("content", ['["b", "a"]', '["a", "a"]', '{"a": 1}', "[1]", "["])
+def test_function_words_that_cannot_be(copy: Layout, content: str) -> None:
+    """Function words are a sorted list of different words."""
+    basis = read_manifest(copy).basis
+    assert basis is not None
+    path = copy.sense_folder(basis.id) / FUNCTION_WORDS_FILE
+    path.write_text(content)
+    state_digests(copy)
+    check_found(copy, path, str(path))
+
+
+@pytest.mark.parametrize("change", ["not unit", "not finite", "fewer", "wider"])
+def test_a_projection_that_cannot_be(copy: Layout, change: str) -> None:
+    """A projection is a mean and unit components of the width of a vector."""
+    basis = read_manifest(copy).basis
+    assert basis is not None
+    path = copy.sense_folder(basis.id) / PROJECTION_FILE
+    rows = np.load(path)
+    rows[3] *= {"not unit": 2}.get(change, 1)
+    rows[0] += {"not finite": np.nan}.get(change, 0)
+    np.save(path, {"fewer": rows[:-1], "wider": rows.astype(np.float64)}.get(change, rows))
+    state_digests(copy)
+    check_found(copy, path, str(path))
+
+
 # --- FAISS ---
 
 
@@ -506,9 +739,12 @@ def test_a_structure_that_nobody_knows(copy: Layout) -> None:
 def test_a_segment_that_is_gone_is_not_missed(copy: Layout) -> None:
     """A FAISS structure may hold vectors of a segment that the index has no more."""
     manifest = read_manifest(copy)
+    assert manifest.basis is not None
     second = manifest.segments[1]
     shutil.rmtree(copy.segment(second.id))
-    kept = replace(manifest, segments=manifest.segments[:1], n_settled=1, history=())
+    segments = manifest.segments[:1]
+    senses = update_senses(copy, segments, manifest.basis, manifest.senses, Progress())
+    kept = replace(manifest, segments=segments, n_settled=1, senses=senses, history=())
     write_manifest(copy, kept)
     report = verify_index(copy, with_recall=True)
     assert report.problems == ()

@@ -10,19 +10,25 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from synthetic import WIDTH, commit, unit_rows, write_segment
+from synthetic import WIDTH, commit, make_basis, unit_rows, write_segment
 
 from embedder.specs import Precision, digest_of
 from indexes.durable import FileRecord, record_file, replace_file
 from indexes.generation_builder import build_generation
 from indexes.layout import Layout
-from indexes.manifest import Contract, SegmentRecord, StructureKind
+from indexes.manifest import Contract, SegmentRecord, SenseBasis, StructureKind
 from indexes.manifest_file import named_files, read_manifest, write_manifest
 from indexes.searcher import Neighbour, Searcher
 from jobs.compact import compact_index
 from jobs.delete import delete_ids, delete_where
+from jobs.induction import update_senses
+from jobs.progress import Progress
+from jobs.writing import clean
 
 N_FLIPS = 22
+CAP = 60
+"""Most uses of a word that are kept."""
+
 CALIBRATION = ["one", "two"]
 CONTRACT = Contract(recall=0.8, memory=1 << 30, structure=StructureKind.IVF_SQ8)
 QUERIES = unit_rows(5, seed=99, n_clusters=8)
@@ -31,18 +37,20 @@ QUERIES = unit_rows(5, seed=99, n_clusters=8)
 def make_index(root: Path) -> Layout:
     """Two segments, one of them merged from two, both with deleted documents; two generations.
 
-    Documents have one to three passages, ids are there twice, and there is a calibration.
+    Documents have one to three passages, ids are there twice, there is a calibration, and of five
+    words a sample of the uses is kept and has senses.
     """
     layout = Layout(root)
     layout.root.mkdir(parents=True)
     layout.readers.touch()
     layout.lock.touch()
-    first = [_segment(layout, name, 600, seed) for seed, name in enumerate("ab")]
-    commit(layout, first)
+    basis = make_basis(layout, CAP)
+    first = [_segment(layout, name, 600, seed, basis) for seed, name in enumerate("ab")]
+    commit(layout, first, basis=basis)
     delete_where(layout, "n % 10 = 3")
     compact_index(layout)
     merged = read_manifest(layout)
-    new = _segment(layout, "c", 200, 5)
+    new = _segment(layout, "c", 200, 5, basis)
     replace_file(layout.calibration, json.dumps(CALIBRATION).encode())
     encoder = replace(merged.encoder, precision=Precision.INT8, calibration=digest_of(CALIBRATION))
     manifest = replace(
@@ -56,18 +64,24 @@ def make_index(root: Path) -> Layout:
         ),
         contract=CONTRACT,
         calibration=record_file(layout.calibration),
+        senses=update_senses(layout, (*merged.segments, new), basis, merged.senses, Progress()),
         history=(),
     )
     write_manifest(layout, manifest)
+    clean(layout)
     delete_ids(layout, ["a-17", "b-4", "c-5"])
     return layout
 
 
-def _segment(layout: Layout, name: str, n_documents: int, seed: int) -> SegmentRecord:
+def _segment(
+    layout: Layout, name: str, n_documents: int, seed: int, basis: SenseBasis
+) -> SegmentRecord:
     each = [1 + i % 3 for i in range(n_documents)]
     rows = unit_rows(sum(each), seed=seed, n_clusters=8)
     metadata = pa.table({"n": list(range(n_documents)), "odd \"name'": ["x"] * n_documents})
-    return write_segment(layout, name, rows, passages_each=each, metadata=metadata, n_batches=2)
+    return write_segment(
+        layout, name, rows, passages_each=each, metadata=metadata, n_batches=2, basis=basis
+    )
 
 
 def content_files(layout: Layout) -> list[Path]:
@@ -115,6 +129,11 @@ def state_digests(layout: Layout, **changes: Any) -> None:
         replace(record, files=_records(layout.generation(record.id), record.files))
         for record in manifest.generations
     )
+    parts = {
+        name: replace(part, files=_records(layout.sense_folder(part.id), part.files))
+        for name, part in (("basis", manifest.basis), ("senses", manifest.senses))
+        if part is not None
+    }
     assert manifest.excluded is not None
     excluded = manifest.excluded[0]
     write_manifest(
@@ -125,6 +144,7 @@ def state_digests(layout: Layout, **changes: Any) -> None:
             generations=generations,
             calibration=record_file(layout.calibration),
             excluded=(excluded, record_file(layout.deleted / excluded)),
+            **parts,
         ),
     )
 
