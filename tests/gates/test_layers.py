@@ -44,13 +44,15 @@ DOORS = {
     "pyarrow.fs": ("embedder/corpus.py", "embedder/sources.py"),
     "pyarrow.parquet": (
         "embedder/corpus.py",
+        "embedder/labelled.py",
         "embedder/sources.py",
         "indexes/contents.py",
         "indexes/documents.py",
         "indexes/parquet_writer.py",
     ),
-    "scipy": ("embedder/senses.py",),
+    "scipy": ("embedder/senses.py", "jobs/measures.py"),
     "sentence_transformers": (),  # a reference for tests only
+    "sklearn": ("jobs/measures.py",),
     "tokenizers": ("embedder/tokens.py",),
     "torch": (
         "embedder/encoders/export.py",
