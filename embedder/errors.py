@@ -36,6 +36,10 @@ class ColumnError(RequestError):
     """A column is missing, ambiguous or of a type that holds no text."""
 
 
+class LabelError(EmbedderError):
+    """A row of labelled data has no label, or points outside its text."""
+
+
 class DocumentTooLongError(EmbedderError):
     """A document exceeds the encoder's window and the user asked for an error."""
 

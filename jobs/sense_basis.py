@@ -55,9 +55,7 @@ def make_basis(
         texts: the sample, the same on every call.
         cap: most occurrences of a word.
     """
-    words = find_function_words(texts)
-    few = random.Random(SEED).sample(list(texts), min(len(texts), PROJECTION_TEXTS))
-    projection = fit_projection(_uses(encoder, chunking, few, WordFinder(words)), N_COMPONENTS)
+    words, projection = fit_basis(encoder, chunking, texts)
     array = io.BytesIO()
     np.save(array, np.vstack([projection.mean[None], projection.components.T]))
     contents = {
@@ -67,6 +65,16 @@ def make_basis(
     name = digest_of([cap, *(content.hex() for content in contents.values())])[:32]
     files = publish_contents(layout.sense_folder(name), contents)
     return SenseBasis(id=name, cap=cap, n_components=projection.n_components, files=files)
+
+
+def fit_basis(
+    encoder: TextEncoder, chunking: ChunkSpec, texts: Sequence[str]
+) -> tuple[frozenset[str], Projection]:
+    """The function words of a sample of a corpus, and a projection of its other words' uses."""
+    words = find_function_words(texts)
+    few = random.Random(SEED).sample(list(texts), min(len(texts), PROJECTION_TEXTS))
+    uses = _uses(encoder, chunking, few, WordFinder(words))
+    return words, fit_projection(uses, N_COMPONENTS)
 
 
 def open_basis(layout: Layout, record: SenseBasis) -> Basis:

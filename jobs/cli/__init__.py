@@ -14,6 +14,7 @@ import click
 from jobs.cli.compact import compact_command
 from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
+from jobs.cli.evaluate import evaluate_group
 from jobs.cli.export import export_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
@@ -60,6 +61,7 @@ cli.add_command(delete_command)
 cli.add_command(compact_command)
 cli.add_command(export_command)
 cli.add_command(verify_command)
+cli.add_command(evaluate_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -45,14 +45,15 @@ DOORS = {
     "pyarrow.fs": ("embedder/corpus.py", "embedder/sources.py"),
     "pyarrow.parquet": (
         "embedder/corpus.py",
+        "embedder/labelled.py",
         "embedder/sources.py",
         "indexes/contents.py",
         "indexes/documents.py",
         "indexes/parquet_writer.py",
     ),
-    "scipy": ("embedder/senses.py", "embedder/significance.py"),
-    "sklearn": ("jobs/map_projection.py",),
+    "scipy": ("embedder/senses.py", "embedder/significance.py", "jobs/measures.py"),
     "sentence_transformers": (),  # a reference for tests only
+    "sklearn": ("jobs/map_projection.py", "jobs/measures.py"),
     "tokenizers": ("embedder/tokens.py",),
     "torch": (
         "embedder/encoders/export.py",
