@@ -1,0 +1,110 @@
+"""Uses of words: their pieces, and vectors that depend on the text alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from embedder import open_encoder
+from embedder.encoders import EncoderOptions, TextEncoder
+from embedder.occurrences import OWN_WEIGHT, PieceRanges, find_pieces, pool_occurrences
+from embedder.projection import fit_projection
+from embedder.records import hash_texts, hash_word
+from embedder.vectors import normalise
+from embedder.word_uses import WordFinder, draws, encode_words
+from embedder.words import find_words
+
+TEXTS = [
+    "the bank of the river was green",
+    "The BANK raised its interest-rates, again and again!",
+    "a crane lifted the steel beam over the unbelievably long river",
+    "bank",
+    "",
+    "42 -- !",
+]
+
+
+@pytest.fixture(scope="module")
+def encoder(tiny_model: Path, cache: Path) -> TextEncoder:
+    """The tiny model."""
+    return open_encoder(EncoderOptions(model=str(tiny_model)))
+
+
+def test_words_get_their_own_pieces(encoder: TextEncoder) -> None:
+    """The pieces of a word are those whose characters lie in it, all of them, and no others."""
+    for text, (ids, spans) in zip(TEXTS, encoder.tokenizer.encode_with_spans(TEXTS), strict=True):
+        words = list(find_words(text))
+        starts = np.array([w.start for w in words], dtype=np.int32)
+        ends = np.array([w.end for w in words], dtype=np.int32)
+        ranges = find_pieces(spans, starts, ends)
+        for word, first, last in zip(words, ranges.first, ranges.last, strict=True):
+            own = [i for i in range(len(ids)) if spans.starts[i] < word.end]
+            own = [i for i in own if spans.ends[i] > word.start and spans.ends[i] > spans.starts[i]]
+            assert list(range(first, last)) == own and own
+
+
+def test_pooling_of_a_case_worked_by_hand() -> None:
+    """With one piece to a text the vector is the piece's own; special pieces never count."""
+    states = np.array([[9, 9], [3, 4], [9, 9]], dtype=np.float32)
+    ranges = PieceRanges(np.array([1], np.int32), np.array([2], np.int32))
+    found = pool_occurrences(states, np.array([False, True, False]), ranges)
+    np.testing.assert_allclose(found, [[0.6, 0.8]], rtol=1e-6)
+
+
+def test_a_use_leans_towards_its_own_word() -> None:
+    """The neighbourhood is weighted by distance, and the word's own states come on top."""
+    states = np.eye(5, dtype=np.float32)
+    ranges = PieceRanges(np.array([0, 4], np.int32), np.array([1, 5], np.int32))
+    first, last = pool_occurrences(states, np.ones(5, dtype=np.bool_), ranges)
+    assert (np.diff(first) < 0).all() and (np.diff(last) > 0).all()
+    assert OWN_WEIGHT == 0 or first[0] > 2 * first[1]
+    np.testing.assert_allclose(first, last[::-1], rtol=1e-6)
+
+
+def test_words_of_a_passage_do_not_depend_on_others(encoder: TextEncoder) -> None:
+    """The codes of a text's words are the same in any batch, to the last bit."""
+    finder = WordFinder(frozenset({"the", "of"}))
+
+    def codes(texts: list[str]) -> dict[str, bytes]:
+        words = finder.find(texts, hash_texts(texts), encoder)
+        pieces = encoder.tokenizer.encode(texts)
+        found = {}
+        for indices, _, encoded in encoder.encode_batches(pieces, with_states=True):
+            assert encoded.states is not None
+            for row, number in enumerate(indices):
+                own = encode_words(encoded.states[row], words[number], projection)
+                assert own.shape == (len(words[number].records), projection.n_components)
+                found[texts[number]] = own.tobytes()
+        return found
+
+    rng = np.random.default_rng(3)
+    rows = normalise(rng.standard_normal((200, encoder.encoder.spec.width)).astype(np.float32))
+    projection = fit_projection(rows, 8)
+    together = codes(TEXTS)
+    assert together == codes(TEXTS[::-1])
+    for text in TEXTS:
+        assert codes([text])[text] == together[text]
+
+
+def test_function_words_and_numbers_are_no_uses(encoder: TextEncoder) -> None:
+    """What the finder leaves out has no record; what it finds is known by its form."""
+    finder = WordFinder(frozenset({"the", "of"}))
+    [found] = finder.find(TEXTS[:1], hash_texts(TEXTS[:1]), encoder)
+    text = TEXTS[0]
+    forms = [finder.forms[int(word)] for word in found.records["word"]]
+    assert forms == ["bank", "river", "was", "green"]
+    spans = zip(found.records["start"].tolist(), found.records["length"].tolist(), strict=True)
+    assert [text[start : start + length] for start, length in spans] == forms
+    assert found.records["word"][0] == hash_word("bank")
+
+
+def test_draws_are_uniform_and_of_the_place() -> None:
+    """Numbers by which a sample is drawn spread evenly, and equal places have equal ones."""
+    starts = np.arange(100_000, dtype=np.int32)
+    found = draws(np.uint64(12345), starts)
+    counts = np.bincount(found >> 12, minlength=16)
+    assert abs(counts / counts.mean() - 1).max() < 0.05
+    np.testing.assert_array_equal(found, draws(np.uint64(12345), starts))
+    assert (found != draws(np.uint64(54321), starts)).mean() > 0.99
