@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from textwrap import wrap
 
 import numpy as np
 
@@ -39,15 +40,14 @@ def render_picture(points: MapPoints, plane: Plane) -> bytes:
         size = float(np.clip(60 / np.log10(len(senses) + 9), 8, 40))
         for place, sense in enumerate(points.senses):
             own, style = plane[senses == place], style_of(place)
-            label = f"{sense.name}   {sense.share:.0%}"
-            label += "".join(f"\n{words}" for words in [", ".join(sense.words[:4])] if words)
+            lines = [f"{sense.name}   {sense.share:.0%}", *wrap(", ".join(sense.words), 26)]
             axes.scatter(
                 own[:, 0],
                 own[:, 1],
                 s=size * SIZES.get(style.marker, 1.0),
                 c=style.light,
                 marker=style.marker,
-                label=label,
+                label="\n".join(lines),
                 linewidths=0.5,
                 edgecolors=PAPER[0],
                 zorder=2 + place / 100,
@@ -58,7 +58,7 @@ def render_picture(points: MapPoints, plane: Plane) -> bytes:
             loc="upper left",
             bbox_to_anchor=(0.73, 0.86),
             frameon=False,
-            fontsize=10,
+            fontsize=9,
             labelcolor=INK,
             labelspacing=0.9,
             markerscale=1.5,

@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from corpora import Done, assert_refused, write_corpus
 
+from embedder.errors import EmbedderError, OutputError, RequestError, WordError
 from embedder.vectors import normalise
 from embedder.words import find_words
 from indexes.layout import Layout
@@ -286,30 +287,43 @@ def test_the_picture(banks: Layout, run: Run, tmp_path: Path) -> None:
     assert (np.abs((pixels[:, :, :3] * 255).round() - wanted) < 2).all(axis=2).sum() > 200
 
 
-def test_refusals(banks: Layout, run: Run, tmp_path: Path, tiny_model: Path) -> None:
-    """What cannot be drawn is refused in one line, and nothing is written."""
+@pytest.mark.parametrize(
+    ("error", "words", "word", "out"),
+    [
+        (RequestError, [".svg", ".html or .png", "--format"], "bank", "x.svg"),
+        (RequestError, ["no ending"], "bank", "x"),
+        (OutputError, ["no folder", "nowhere"], "bank", "nowhere/x.html"),
+        (OutputError, ["it is a folder"], "bank", "."),
+        (OutputError, ["lies in the index"], "bank", "INDEX/x.html"),
+        (WordError, ["'zebra' occurs 3 times", "20 uses"], "zebra", "x.html"),
+        (WordError, ["'the' is one of the function words"], "THE", "x.html"),
+        (WordError, ["'absent' does not occur"], "absent", "x.html"),
+        (WordError, ["not one word"], "river bank", "x.html"),
+        (WordError, ["not one word"], " ", "x.html"),
+    ],
+)
+def test_refusals(
+    banks: Layout,
+    tmp_path: Path,
+    error: type[EmbedderError],
+    words: list[str],
+    word: str,
+    out: str,
+) -> None:
+    """What cannot be drawn is refused, and nothing is written."""
+    path = tmp_path / out.replace("INDEX", str(banks.root))
+    with pytest.raises(error) as caught:
+        write_map(banks, MapOptions(word=word, out=path))
+    assert all(part in str(caught.value) for part in words), caught.value
+    assert not list(tmp_path.iterdir())
 
-    def refused(
-        *words: str, word: str = "bank", out: str = "x.html", index: Path = banks.root
-    ) -> None:
-        done = run("map", word, "--index", index, "--out", out, cwd=tmp_path / "work")
-        assert_refused(done, *words)
 
-    (tmp_path / "work").mkdir()
-    refused(".svg", ".html or .png", "--format", out="x.svg")
-    refused("no ending", out="x")
-    refused("no folder nowhere", out="nowhere/x.html")
-    refused("it is a folder", out=str(tmp_path))
-    refused("lies in the index", out=str(banks.root / "x.html"))
-    refused("'zebra' occurs 3 times", "20 uses", word="zebra")
-    refused("'the' is one of the function words", word="THE")
-    refused("'absent' does not occur", word="absent")
-    refused("not one word", word="river bank")
-    refused("not one word", word=" ")
-    refused("There is no index", index=tmp_path / "no.index")
+def test_no_index_and_no_senses(run: Run, tmp_path: Path, tiny_model: Path) -> None:
+    """Without an index, and of one built without senses, the command says so in one line."""
     corpus = write_corpus(tmp_path / "c.parquet", ["bank"])
-    plain = tmp_path / "plain.index"
+    plain, out = tmp_path / "plain.index", tmp_path / "x.html"
+    assert_refused(run("map", "bank", "--index", plain, "--out", out), "There is no index")
     done = run("index", corpus, "--out", plain, "--model", tiny_model, "--no-senses")
     assert done.returncode == 0, done.stderr
-    refused("built without senses", index=plain)
-    assert not list((tmp_path / "work").iterdir())
+    assert_refused(run("map", "bank", "--index", plain, "--out", out), "without senses")
+    assert not out.exists()
