@@ -31,7 +31,7 @@ def test_the_readme_runs(
     command = [*(start or [sys.executable, "-c"]), blocks(language)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     # A part of the sample shows as much, and the whole takes half a minute a time.
-    limit = {"EMBEDDER_INDEX_LIMIT": "500"}
+    limit = {"EMBEDDER_INDEX_LIMIT": "1000"}
     done = subprocess.run(
         command,
         cwd=tmp_path,
