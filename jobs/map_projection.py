@@ -14,8 +14,7 @@ Plane = npt.NDArray[np.float64]
 
 MOST_EMBEDDED = 1500
 """Uses that t-SNE lays out; more are placed among these. On one core of two 1,500 take 4 s of
-computing and 5,000 take 13 s, while placing the other 3,500 among 1,500
-takes 0.6 s."""
+computing and 5,000 take 13 s, while placing the other 3,500 takes 0.6 s."""
 
 STRETCH = 2.0
 """Factor by which the directions that tell the senses apart are stretched. t-SNE keeps neighbours
