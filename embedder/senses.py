@@ -25,11 +25,22 @@ LEAST_SHARE = 0.02
 LEAST_USES = 5
 """Nor is a smaller number of uses."""
 
-LEAST_SILHOUETTE = 0.055
-"""Groups less separate than this are one sense; few uses fall apart by chance and need more."""
+N_CUT = (2, 3, 4, 6, 8, 12, 16)
+"""Into how many groups a tree is cut. Average linkage leaves lone uses by themselves, so that many
+groups of a cut are too small and few remain."""
+
+LEAST_SILHOUETTE = 0.05
+"""Groups less separate than this are one sense."""
+
+LOOSE_SILHOUETTE = 0.1
+"""What groups must reach whose uses are no more alike than those of any two words. Uses of `two` or
+`through` fall into the topics that the corpus has, and that is no ambiguity."""
+
+COHESION = 0.1
+"""What the mean cosine within the loosest group takes off that."""
 
 CHANCE = 1.0
-"""What the least silhouette rises by, times one over the number of uses."""
+"""What the least silhouette rises by, over the number of uses: few uses fall apart by chance."""
 
 SHARPNESS = 20.0
 """Factor from differences of cosines to log odds, for confidences."""
@@ -56,8 +67,9 @@ class Induction:
 def induce(rows: Rows) -> Induction:
     """The senses among the uses of one word.
 
-    Ward's tree is cut into two to eight groups, each cut improved by k-means, and the cut with
-    the greatest silhouette wins, if it is great enough.
+    The tree of average linkage (Sokal & Michener 1958) is cut at several heights and each cut is
+    improved by k-means. Of those that are separate enough the one of greatest silhouette wins. The
+    constants were chosen on CoarseWSD-20's training split and on the sample corpus.
 
     Args:
         rows: unit rows, shape (n, d), n at least one.
@@ -105,24 +117,52 @@ def match(old: Rows, new: Rows) -> Labels:
 
 def _best_groups(rows: Rows) -> Labels:
     """Groups of rows, numbered from zero; all zero where they are not separate enough."""
-    from scipy.cluster.hierarchy import cut_tree, linkage
-
     n = len(rows)
     least = max(LEAST_USES, LEAST_SHARE * n)
-    best, best_score = np.zeros(n, dtype=np.int64), LEAST_SILHOUETTE + CHANCE / n
+    best, best_score = np.zeros(n, dtype=np.int64), 0.0
     if n < 2 * least:
         return best
     centred = (rows - rows.mean(axis=0)).astype(np.float64)
-    squares = (centred**2).sum(axis=1)
-    distances = np.sqrt(np.maximum(squares[:, None] + squares - 2 * centred @ centred.T, 0))
-    tree = linkage(distances[np.triu_indices(n, 1)], "ward")
-    counts = np.arange(2, min(MOST_SENSES, int(n / least)) + 1)
-    for cut in cut_tree(tree, counts).T:
-        groups = _without_tiny(centred, _k_means(centred, cut), least)
+    distances = _distances(centred)
+    for cut in _cuts(centred):
+        groups = _without_tiny(centred, cut, least)
+        if not 1 <= groups.max() < MOST_SENSES:
+            continue
+        groups = _without_tiny(centred, _k_means(centred, groups), least)
         score = _silhouette(distances, groups)
-        if score > best_score:
+        if score > best_score and score >= _least_silhouette(rows, groups):
             best, best_score = groups, score
     return best
+
+
+def _cuts(centred: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
+    """Groups by average linkage over cosines, a cut a row, shape (n_cuts, n)."""
+    from scipy.cluster.hierarchy import cut_tree, linkage
+
+    n = len(centred)
+    directions = normalise(centred.astype(np.float32)).astype(np.float64)
+    cosines = (directions @ directions.T)[np.triu_indices(n, 1)]
+    tree = linkage(np.maximum(1 - cosines, 0), "average")
+    cuts: npt.NDArray[np.int64] = cut_tree(tree, [k for k in N_CUT if k <= n]).T
+    return cuts
+
+
+def _distances(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:
+    """Euclidean distances between rows, shape (n, n)."""
+    squares = (rows**2).sum(axis=1)
+    distances: npt.NDArray[np.float64] = np.sqrt(
+        np.maximum(squares[:, None] + squares - 2 * rows @ rows.T, 0)
+    )
+    return distances
+
+
+def _least_silhouette(rows: Rows, groups: Labels) -> float:
+    """The silhouette from which on groups are senses: the tighter they are, the lower."""
+    sizes = np.bincount(groups)
+    squares = (_means(rows, groups) ** 2).sum(axis=1)
+    cohesion = float(((squares * sizes - 1) / np.maximum(sizes - 1, 1)).min())
+    least = max(LEAST_SILHOUETTE, LOOSE_SILHOUETTE - COHESION * cohesion)
+    return least + CHANCE / len(rows)
 
 
 def _k_means(rows: npt.NDArray[np.float64], groups: Labels, n_steps: int = 10) -> Labels:

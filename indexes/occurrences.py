@@ -226,6 +226,10 @@ class SegmentOccurrences:
         """The passage of each occurrence, shape (n,)."""
         return np.repeat(np.arange(len(self.ends)), np.diff(self.ends, prepend=0))
 
+    def passages_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """The passages of some occurrences, shape (n,)."""
+        return np.searchsorted(self.ends, rows, side="right").astype(np.int64)
+
     def take_kept(self, first: int, is_kept: npt.NDArray[np.bool_]) -> Occurrences:
         """The occurrences of some of the passages from `first` on."""
         start = int(self.ends[first - 1]) if first else 0

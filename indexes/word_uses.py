@@ -189,6 +189,14 @@ class CodeReader:
             codes[chosen] = self.open(number).codes[rows[chosen]]
         return codes
 
+    def passages(self, segments: Numbers, rows: Numbers) -> Numbers:
+        """Numbers of the passages of some uses in their segments, int64, shape (n,)."""
+        found = np.empty(len(rows), dtype=np.int64)
+        for number in np.unique(segments).tolist():
+            chosen = np.flatnonzero(segments == number)
+            found[chosen] = self.open(number).passages_of(rows[chosen])
+        return found
+
     def open(self, number: int) -> SegmentOccurrences:
         """The occurrences of one segment."""
         found = self._mapped.get(number)

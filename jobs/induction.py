@@ -11,7 +11,7 @@ from threadpoolctl import threadpool_limits
 from embedder.errors import IndexFormatError
 from embedder.projection import decode_codes
 from embedder.senses import assign, induce, match
-from embedder.vectors import Rows
+from embedder.vectors import Rows, normalise
 from indexes.durable import check_files
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord, SenseBasis, SenseRecord
@@ -104,14 +104,27 @@ def _senses(uses: WordUses, form: str, reader: CodeReader, old: WordSenses | Non
     if old is not None and old.n_induced / GROWTH <= len(uses) <= old.n_induced * GROWTH:
         labels, confidences = assign(rows, old.centroids)
         return _word(uses, form, labels, confidences, old.centroids, old.numbers, old.n_induced)
-    _, first = np.unique(uses.keys, return_index=True)
-    first = np.sort(first)  # equal uses in equal texts count once
-    found = induce(rows[first])
+    found = induce(_by_passage(rows, uses, reader))
     labels, confidences = assign(rows, found.centroids)
     numbers = np.arange(1, len(found.centroids) + 1)
     if old is not None:
         numbers = _continued(old, found.centroids)
     return _word(uses, form, labels, confidences, found.centroids, numbers, len(uses))
+
+
+def _by_passage(rows: Rows, uses: WordUses, reader: CodeReader) -> Rows:
+    """Mean rows of the uses in each passage; equal uses in equal texts count once.
+
+    A passage uses a word in one sense (Gale et al. 1992, one sense per discourse), and its uses
+    have neighbours in common, so that by themselves they would seem a group.
+    """
+    _, first = np.unique(uses.keys, return_index=True)
+    first = np.sort(first)
+    places = np.stack([uses.segments, reader.passages(uses.segments, uses.rows)], axis=1)[first]
+    _, numbers = np.unique(places, axis=0, return_inverse=True)
+    sums = np.zeros((int(numbers.max()) + 1, rows.shape[1]), dtype=np.float32)
+    np.add.at(sums, numbers, rows[first])
+    return normalise(sums)
 
 
 def _continued(old: WordSenses, centroids: Rows) -> npt.NDArray[np.int64]:

@@ -9,6 +9,7 @@ from embedder.senses import LEAST_USES, MOST_LINKED, assign, induce, match
 from embedder.vectors import Rows, check_unit_rows, normalise
 
 WIDTH = 64
+SPREAD = 3.2  # of uses in a topic, where topics lie two apart
 
 
 def _clouds(*sizes: int, spread: float = 0.08, seed: int = 0) -> Rows:
@@ -40,6 +41,35 @@ def test_far_clouds_are_senses(sizes: tuple[int, ...]) -> None:
 def test_tiny_groups_are_not_senses() -> None:
     """Fewer uses than five are no sense, far as they may be."""
     assert len(induce(_clouds(100, LEAST_USES - 1)).centroids) == 1
+
+
+def _topics(cohesion: float, n: int = 60) -> Rows:
+    """Uses in two topics, equally separate, whose cosines within a topic are about `cohesion`."""
+    rng = np.random.default_rng(3)
+    topics = np.zeros((n, 128), dtype=np.float32)
+    topics[: n // 2, 0], topics[n // 2 :, 0] = 1, -1
+    spread = rng.standard_normal((n, 128)).astype(np.float32) / np.float32(np.sqrt(128))
+    spread[:, :2] = 0
+    apart = topics + np.float32(SPREAD) * spread
+    common = np.zeros((1, 128), dtype=np.float32)
+    common[0, 1] = np.sqrt((cohesion * (1 + SPREAD**2) - 1) / (1 - cohesion))
+    return normalise(apart + common)
+
+
+def test_topics_of_a_loose_word_are_not_senses() -> None:
+    """Of two words whose topics lie equally far apart, the one with tight uses has two senses."""
+    assert len(induce(_topics(0.12)).centroids) == 1
+    assert len(induce(_topics(0.6)).centroids) == 2
+
+
+@pytest.mark.parametrize("n", [20, 50, 300])
+def test_two_words_as_one_are_told_apart(n: int) -> None:
+    """Uses of two words taken for one word fall into two senses; half of one word's into one."""
+    one, other = _clouds(n, spread=0.12), -_clouds(n, spread=0.12, seed=1)
+    found = induce(np.concatenate([one, other]))
+    np.testing.assert_array_equal(found.labels[:n], found.labels[:1].repeat(n))
+    np.testing.assert_array_equal(found.labels[n:], 1 - found.labels[:1].repeat(n))
+    assert len(induce(one[::2]).centroids) == 1
 
 
 def test_same_rows_same_senses() -> None:
