@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +26,17 @@ LEAST_SHARE = 0.02
 LEAST_USES = 5
 """Nor is a smaller number of uses."""
 
-N_CUT = (2, 3, 4, 6, 8, 12, 16)
-"""Into how many groups a tree is cut. Average linkage leaves lone uses by themselves, so that many
-groups of a cut are too small and few remain."""
+AVERAGE_CUTS = (2, 3, 4, 6, 8, 12, 16)
+"""Into how many groups a tree of average linkage is cut. It leaves lone uses by themselves, so that
+many groups of a cut are too small and few remain."""
+
+WARD_CUTS = (2, 3, 4)
+"""And one of Ward's linkage, whose groups are of like size."""
 
 LEAST_SILHOUETTE = 0.05
 """Groups less separate than this are one sense."""
 
-LOOSE_SILHOUETTE = 0.1
+LOOSE_SILHOUETTE = 0.105
 """What groups must reach whose uses are no more alike than those of any two words. Uses of `two` or
 `through` fall into the topics that the corpus has, and that is no ambiguity."""
 
@@ -67,9 +71,10 @@ class Induction:
 def induce(rows: Rows) -> Induction:
     """The senses among the uses of one word.
 
-    The tree of average linkage (Sokal & Michener 1958) is cut at several heights and each cut is
-    improved by k-means. Of those that are separate enough the one of greatest silhouette wins. The
-    constants were chosen on CoarseWSD-20's training split and on the sample corpus.
+    A tree of average linkage, which finds rare senses, is cut at several heights and each cut is
+    improved by k-means. Of those that are separate enough the one of greatest silhouette wins; if
+    none is, those of Ward's tree are looked at. The constants were chosen on CoarseWSD-20's
+    training split and on the sample corpus.
 
     Args:
         rows: unit rows, shape (n, d), n at least one.
@@ -117,14 +122,37 @@ def match(old: Rows, new: Rows) -> Labels:
 
 def _best_groups(rows: Rows) -> Labels:
     """Groups of rows, numbered from zero; all zero where they are not separate enough."""
-    n = len(rows)
-    least = max(LEAST_USES, LEAST_SHARE * n)
-    best, best_score = np.zeros(n, dtype=np.int64), 0.0
-    if n < 2 * least:
-        return best
+    least = max(LEAST_USES, LEAST_SHARE * len(rows))
+    one = np.zeros(len(rows), dtype=np.int64)
+    if len(rows) < 2 * least:
+        return one
     centred = (rows - rows.mean(axis=0)).astype(np.float64)
     distances = _distances(centred)
-    for cut in _cuts(centred):
+    for cuts in (_average_cuts, _ward_cuts):
+        groups = _best_cut(rows, centred, distances, cuts(centred, distances), least)
+        if groups is not None:
+            return groups
+    return one
+
+
+def _best_cut(
+    rows: Rows,
+    centred: npt.NDArray[np.float64],
+    distances: npt.NDArray[np.float64],
+    cuts: npt.NDArray[np.int64],
+    least: float,
+) -> Labels | None:
+    """The most separate groups that k-means makes of some cuts; None if none are separate enough.
+
+    Args:
+        rows: unit rows, shape (n, d).
+        centred: the rows without their mean.
+        distances: between rows, shape (n, n).
+        cuts: groups of the rows, a cut a row, shape (n_cuts, n).
+        least: rows of a group.
+    """
+    best, best_score = None, 0.0
+    for cut in cuts:
         groups = _without_tiny(centred, cut, least)
         if not 1 <= groups.max() < MOST_SENSES:
             continue
@@ -135,15 +163,29 @@ def _best_groups(rows: Rows) -> Labels:
     return best
 
 
-def _cuts(centred: npt.NDArray[np.float64]) -> npt.NDArray[np.int64]:
-    """Groups by average linkage over cosines, a cut a row, shape (n_cuts, n)."""
+def _average_cuts(
+    centred: npt.NDArray[np.float64], distances: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Groups by average linkage of cosines (Sokal & Michener 1958), shape (n_cuts, n)."""
+    directions = normalise(centred.astype(np.float32)).astype(np.float64)
+    return _cuts(np.maximum(1 - directions @ directions.T, 0), "average", AVERAGE_CUTS)
+
+
+def _ward_cuts(
+    centred: npt.NDArray[np.float64], distances: npt.NDArray[np.float64]
+) -> npt.NDArray[np.int64]:
+    """Groups by Ward's linkage (1963), shape (n_cuts, n)."""
+    return _cuts(distances, "ward", WARD_CUTS)
+
+
+def _cuts(
+    distances: npt.NDArray[np.float64], method: str, n_groups: Sequence[int]
+) -> npt.NDArray[np.int64]:
     from scipy.cluster.hierarchy import cut_tree, linkage
 
-    n = len(centred)
-    directions = normalise(centred.astype(np.float32)).astype(np.float64)
-    cosines = (directions @ directions.T)[np.triu_indices(n, 1)]
-    tree = linkage(np.maximum(1 - cosines, 0), "average")
-    cuts: npt.NDArray[np.int64] = cut_tree(tree, [k for k in N_CUT if k <= n]).T
+    n = len(distances)
+    tree = linkage(distances[np.triu_indices(n, 1)], method)
+    cuts: npt.NDArray[np.int64] = cut_tree(tree, [k for k in n_groups if k <= n]).T
     return cuts
 
 

@@ -106,9 +106,8 @@ def evaluate_induction(
             "Ask for fewer with --least-uses and --least-senses.",
         )
     kept = np.concatenate(list(words.values()))
-    rows = np.split(
-        encode([uses[i].use for i in kept]), np.cumsum([len(w) for w in words.values()])
-    )
+    edges = np.cumsum([len(own) for own in words.values()])
+    rows = np.split(encode([uses[i].use for i in kept]), edges[:-1])
     scores: dict[str, Scores] = {}
     for (word, own), own_rows in zip(words.items(), rows, strict=True):
         true, found = [uses[i].label for i in own], induce(own_rows)
