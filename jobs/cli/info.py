@@ -70,7 +70,7 @@ def _sense_lines(manifest: Manifest) -> list[str]:
     if senses is None:
         return [f"  senses: none yet; {kept}"]
     return [
-        f"  senses: {senses.n_senses:,} of {plural(senses.n_words, 'word')} in "
+        f"  senses: {plural(senses.n_senses, 'sense')} of {plural(senses.n_words, 'word')}, of "
         f"{plural(senses.n_uses, 'use')}; {kept}"
     ]
 

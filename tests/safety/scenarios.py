@@ -21,7 +21,14 @@ from contents import (
 from forked import Zygote
 
 from embedder.errors import IndexFormatError, IndexNotFoundError
-from indexes.layout import FAISS_FILE, VECTORS_FILE, Layout
+from indexes.layout import (
+    CODES_FILE,
+    FAISS_FILE,
+    PROJECTION_FILE,
+    USES_FILE,
+    VECTORS_FILE,
+    Layout,
+)
 from indexes.manifest_file import read_manifest
 
 INDEX = "an.index"
@@ -191,7 +198,8 @@ class Scenarios:
         return self._scenario("add", before, (*self._index(more), "--add"))
 
     def repair(self) -> IndexScenario:
-        """`index` again where a segment and the FAISS structure were damaged."""
+        """`index` again where two segments, the FAISS structure, the senses and what all codes
+        rest on were damaged."""
         sources = self._corpus({"a": range(16), "b": range(16, 24)})
         command = self._index(sources)
         before = self._built(command)
@@ -201,6 +209,11 @@ class Scenarios:
         damaged.write_bytes(damaged.read_bytes()[:-40])
         structure = layout.generation(manifest.generations[0].id) / FAISS_FILE
         structure.write_bytes(structure.read_bytes()[:-1])
+        codes = layout.segment(manifest.segments[2].id) / CODES_FILE
+        codes.write_bytes(codes.read_bytes()[:-1])
+        assert manifest.basis is not None and manifest.senses is not None
+        (layout.sense_folder(manifest.basis.id) / PROJECTION_FILE).unlink()
+        (layout.sense_folder(manifest.senses.id) / USES_FILE).write_bytes(b"")
         return self._scenario("repair", before, command, may_be_damaged=True)
 
     def undelete(self) -> IndexScenario:
