@@ -198,8 +198,10 @@ class Searcher:
             found = _lowered(found, penalty)
             is_first = _is_first(self._documents.of(found.positions))
             positions[left], scores[left] = _kept(found, is_first, k)
-            is_open = len(penalty.positions) and k and scores[left, -1] < last
-            left = left[(is_first.sum(1) < k) | is_open]
+            is_open = is_first.sum(1) < k
+            if len(penalty.positions) and k:
+                is_open |= scores[left, -1] < last
+            left = left[is_open]
             if n_candidates == n_available or not len(left):
                 return Found(positions, scores, found.plan_made)
             n_candidates = min(n_available, 2 * n_candidates)

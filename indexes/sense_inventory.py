@@ -128,6 +128,21 @@ def covered_by(segments: Sequence[SegmentRecord]) -> tuple[tuple[str, str], ...]
     return tuple((s.id, s.deletion.name if s.deletion else "") for s in segments)
 
 
+def covers(record: SenseRecord, segments: Sequence[SegmentRecord]) -> bool:
+    """Whether an inventory has every use that some segments have.
+
+    Documents that were deleted after it was built do no harm: their uses are left out when it is
+    read. One that was deleted before can have come back.
+    """
+    if [name for name, _ in record.segments] != [segment.id for segment in segments]:
+        return False
+    now = covered_by(segments)
+    return all(
+        not then or then == found
+        for (_, then), (_, found) in zip(record.segments, now, strict=True)
+    )
+
+
 class SenseInventory:
     """A built inventory, read back.
 

@@ -16,7 +16,7 @@ from indexes.durable import check_files
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord, SenseBasis, SenseRecord
 from indexes.occurrences import read_words
-from indexes.sense_inventory import USE, SenseInventory, WordSenses, covered_by, write_inventory
+from indexes.sense_inventory import USE, SenseInventory, WordSenses, covers, write_inventory
 from indexes.word_uses import CodeReader, WordUses, iterate_words
 from jobs.progress import Progress
 
@@ -45,7 +45,7 @@ def update_senses(
         progress: told of every word.
     """
     old = _open_whole(layout, before, progress)
-    if old is not None and old.record.segments == covered_by(segments):
+    if old is not None and covers(old.record, segments):
         return old.record
     progress.start_stage("grouping the uses of words", _n_frequent(layout, segments), "words")
     forms = _Forms(layout, segments)

@@ -137,14 +137,28 @@ def _write_parquet(rows: Iterable[Row], columns: Sequence[str], file: IO[bytes])
     from indexes.parquet_writer import ParquetWriter
 
     groups = _groups(rows)
-    first = pa.Table.from_pylist([dict(row) for row in next(groups, [])])
+    first = pa.Table.from_pylist([_column_values(row) for row in next(groups, [])])
     if not first.num_columns:
         first = pa.table({name: pa.nulls(0) for name in columns})
     with ParquetWriter(file, first.schema, compression="zstd") as writer:
         writer.write_table(first)
         for group in groups:
-            table = pa.Table.from_pylist([dict(row) for row in group], schema=first.schema)
+            rows_of = [_column_values(row) for row in group]
+            table = pa.Table.from_pylist(rows_of, schema=first.schema)
             writer.write_table(table)
+
+
+def _column_values(row: Row) -> dict[str, Any]:
+    """A row without empty dictionaries, which Parquet has not: null in their place."""
+    return {name: _without_empty(value) for name, value in row.items()}
+
+
+def _without_empty(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _without_empty(item) for key, item in value.items()} or None
+    if isinstance(value, list | tuple):
+        return [_without_empty(item) for item in value]
+    return value
 
 
 def _groups(rows: Iterable[Row]) -> Iterator[list[Row]]:

@@ -7,6 +7,8 @@ import gc
 import json
 import logging
 import os
+import platform
+import re
 import warnings
 from collections.abc import Iterator, Sequence
 from functools import partial
@@ -54,7 +56,8 @@ def graph_path(checkpoint: Checkpoint, spec: EncoderSpec, texts: Sequence[str] =
     """
     if spec.precision is Precision.INT8:
         make = partial(_quantise, checkpoint, spec, texts)
-        return cached_folder(f"graphs/{_key(spec, spec.calibration)}", make) / GRAPH_FILE
+        key = _key(spec, spec.calibration, "with vnni" if has_vnni() else "without vnni")
+        return cached_folder(f"graphs/{key}", make) / GRAPH_FILE
     measured = "with bf16" if is_bf16_supported() else "without bf16"
     folder = cached_folder(f"graphs/{_key(spec, measured)}", partial(_export, checkpoint, spec))
     found = json.loads((folder / PARITY_FILE).read_text("utf-8"))
@@ -136,6 +139,21 @@ def _convert(checkpoint: Checkpoint, spec: EncoderSpec) -> Any:
     return graph
 
 
+def has_vnni() -> bool:
+    """Whether this processor adds products of bytes in 32 bits.
+
+    An older x86 adds pairs of them in 16 bits first, which overflow. Where Linux does not tell,
+    it has.
+    """
+    try:
+        flags = Path("/proc/cpuinfo").read_text("utf-8")
+    except OSError:
+        return True
+    return (
+        platform.machine() != "x86_64" or re.search(r"\b\w*(_vnni|amx_int8)\b", flags) is not None
+    )
+
+
 def _quantise(
     checkpoint: Checkpoint, spec: EncoderSpec, texts: Sequence[str], folder: Path
 ) -> None:
@@ -163,6 +181,7 @@ def _quantise(
         from nncf.quantization.advanced_parameters import (
             AdvancedQuantizationParameters,
             AdvancedSmoothQuantParameters,
+            OverflowFix,
         )
 
         nncf.set_log_level(logging.ERROR)
@@ -173,7 +192,9 @@ def _quantise(
             preset=nncf.QuantizationPreset.MIXED,
             subset_size=len(pieces),
             advanced_parameters=AdvancedQuantizationParameters(
-                smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA)
+                # Weights of seven bits where products of eight would overflow.
+                overflow_fix=OverflowFix.DISABLE if has_vnni() else OverflowFix.ENABLE,
+                smooth_quant_alphas=AdvancedSmoothQuantParameters(matmul=SMOOTH_QUANT_ALPHA),
             ),
         )
     openvino.save_model(graph, folder / GRAPH_FILE, compress_to_fp16=False)

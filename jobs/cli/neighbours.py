@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 @click.option("--sense", metavar="NAME", help="Only this sense of the word: bank/2.")
 @click.option(
     "--in",
-    "context",
+    "in",
     metavar="CONTEXT",
     help='Only the sense that the word has in it: "we sat on the [bank] of the river".',
 )
@@ -57,7 +57,7 @@ def neighbours_command(**options: Any) -> None:
     from jobs.tables import choose_format, write_table
 
     form = choose_format(options["format"], options["out"])
-    if options["context"] and options["sense"]:
+    if options["in"] and options["sense"]:
         raise RequestError("--in and --sense both name a sense.", "Leave one of them out.")
     with _opened(options) as (senses, row):
         rows, columns, write_text = _answer(senses, row, options)
@@ -68,7 +68,7 @@ def neighbours_command(**options: Any) -> None:
 @contextlib.contextmanager
 def _opened(options: dict[str, Any]) -> Iterator[tuple[Senses, Any]]:
     """The senses, and the vector of the word in its context; the encoder only where needed."""
-    if options["context"] is None:
+    if options["in"] is None:
         from jobs.senses import open_senses
 
         with open_senses(options["index"]) as senses:
@@ -78,7 +78,7 @@ def _opened(options: dict[str, Any]) -> Iterator[tuple[Senses, Any]]:
 
     with open_index(options["index"], query_options(options)) as index:
         index.senses.find(options["word"])
-        yield index.senses, index.use_row(options["word"], options["context"])
+        yield index.senses, index.use_row(options["word"], options["in"])
 
 
 def _answer(senses: Senses, row: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:

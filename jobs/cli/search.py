@@ -34,7 +34,7 @@ QUERY_BLOCK = 256
 @click.option("--sense", metavar="NAME", help="Only documents that use a word in it: bank/2.")
 @click.option(
     "--in",
-    "context",
+    "in",
     metavar="CONTEXT",
     help='Only the sense that QUERY, a word, has in it: "we sat on the [bank] of the river".',
 )
@@ -114,7 +114,7 @@ def _with_sense(index: Index, queries: Iterator[str], options: dict[str, Any]) -
     """The queries; the sense that --in asks for goes into --sense."""
     from embedder.errors import RequestError
 
-    if options["context"] is None:
+    if options["in"] is None:
         return queries
     if options["sense"]:
         raise RequestError("--in and --sense both name a sense.", "Leave one of them out.")
@@ -124,7 +124,7 @@ def _with_sense(index: Index, queries: Iterator[str], options: dict[str, Any]) -
             "--in says what one word means, and several queries were given.",
             'For example: embedder search bank --in "we sat on the bank of the river"',
         )
-    choice = index.meant(words[0], options["context"])
+    choice = index.meant(words[0], options["in"])
     click.echo(f"{choice.name} is meant (confidence {choice.confidence:.2f})", err=True)
     options["sense"] = choice.name
     return iter(words)

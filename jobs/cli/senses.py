@@ -19,7 +19,7 @@ from jobs.cli.streams import FORMATS, writing_stdout
     metavar="FOLDER",
     help="The index.  [default: the one in the working folder]",
 )
-@click.option("--list", "is_list", is_flag=True, help="The most ambiguous words of the corpus.")
+@click.option("--list", "list", is_flag=True, help="The most ambiguous words of the corpus.")
 @click.option("--diff", metavar="INDEX", help="What rises, falls or is new in another index.")
 @click.option(
     "--by", metavar="COLUMN", help="What rises or falls over a metadata column, such as a year."
@@ -54,7 +54,7 @@ def senses_command(**options: Any) -> None:
     from jobs.senses import open_senses
     from jobs.tables import choose_format, write_table
 
-    is_list, word = options["is_list"], options["word"]
+    is_list, word = options["list"], options["word"]
     if is_list and (word or options["diff"] or options["by"]):
         raise RequestError(
             "--list is of all words, and goes with no word, --diff or --by.",
@@ -75,7 +75,7 @@ def senses_command(**options: Any) -> None:
 def _answer(senses: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
     """Rows, their columns, and what writes them for people."""
     word = options["word"]
-    if options["is_list"]:
+    if options["list"]:
         from jobs.sense_lists import AMBIGUOUS_COLUMNS, most_ambiguous, write_ambiguous
 
         found = most_ambiguous(senses, options["k"], least=options["least"])

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 from embedder.checkpoint import open_checkpoint
 from embedder.encoders import EncoderOptions, TextEncoder, open_encoder
-from embedder.encoders.export import is_bf16_supported
+from embedder.encoders.export import has_vnni, is_bf16_supported
 from embedder.encoders.parity import LEAST_COSINE, REFERENCE_TEXTS, check_parity, least_cosine
 from embedder.errors import EngineError, OutputError, RequestError
 from embedder.specs import Engine, Precision, digest_of
@@ -100,7 +100,7 @@ def test_int8_stays_near_fp32(texts: Sequence[str], reference: np.ndarray) -> No
         calibration=lambda: texts[64:],
     )
     found = cosines(encoder.encode(texts[:64]), reference)
-    assert found.mean() >= 0.997
+    assert found.mean() >= (0.997 if has_vnni() else 0.995)  # of weights of seven bits
     assert found.min() >= 0.99
     assert encoder.encoder.spec.calibration == digest_of(list(texts[64:]))
 

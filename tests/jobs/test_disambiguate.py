@@ -70,6 +70,14 @@ def _texts() -> list[str]:
     return texts
 
 
+@pytest.fixture(scope="module", autouse=True)
+def in_little_text() -> Iterator[None]:
+    """Function words are looked for in the small corpora here too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("embedder.function_words.LEAST_WORDS", 0)
+        yield
+
+
 @pytest.fixture(scope="module")
 def world(tiny_model: Path, tmp_path_factory: pytest.TempPathFactory) -> World:
     """An index of the texts with the tiny model."""

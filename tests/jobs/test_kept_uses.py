@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -30,6 +31,14 @@ def texts_of(first: int, n: int = 60) -> list[str]:
     """Texts with frequent words; every third is one that is there already."""
     numbers = [first + (i - i % 7 if i % 3 == 0 else i) for i in range(n)]
     return [f"{SUBJECTS[i % 3]} raised its interest {chr(97 + i % 26) * 3}" for i in numbers]
+
+
+@pytest.fixture(scope="module", autouse=True)
+def in_little_text() -> Iterator[None]:
+    """Function words are looked for in the small corpora here too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("embedder.function_words.LEAST_WORDS", 0)
+        yield
 
 
 class Interrupting(Progress):

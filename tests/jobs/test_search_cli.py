@@ -198,7 +198,7 @@ def test_no_hits(run: Run, tiny_index: Path, form: str, wanted: str | None) -> N
         0,
         "nothing found: no document passes the filter\n",
     )
-    header = "query,rank,score,id,passage,start,end,title,url,year,lang\n"
+    header = "query,rank,score,id,passage,start,end,sense,title,url,year,lang\n"
     assert text == (header if wanted is None else wanted)
 
 
