@@ -31,7 +31,7 @@ KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.KILL_HALFWAY)
 ERRORS = (Kind.NO_SPACE, Kind.NO_SPACE_FROM_NOW_ON, Kind.IO_ERROR)
 INTERRUPTED = 130
 N_AT_ONCE = 2
-N_DOUBLE = 24
+N_DOUBLE = 16
 SEED = 1729
 
 Make = Callable[[str], Scenario]
@@ -159,18 +159,23 @@ class Trial:
 
 
 def every_point(scenario: Scenario, calls: list[dict[str, Any]]) -> list[Point]:
-    """Every fault at every call; only a write can be cut in half, and only it fills a disk.
+    """Faults at every call; only a write can be cut in half, and only it fills a disk.
 
-    Before a call is after the one before it: where a run takes long, only one of both is tried.
+    Before a call is after the one before it, and an error is handled the same whatever its
+    number: where a run takes long, each call gets one of both, and some of them all the rest.
     """
     found: list[Point] = []
+    takes_long = scenario.arguments[0] in ("index", "compact") or "--where" in scenario.arguments
+    n_writes = 0
     for call in calls:
         kinds = {*KILLS, *ERRORS, Kind.INTERRUPT}
         if call["name"] not in WRITES:
             kinds -= {Kind.KILL_HALFWAY, Kind.NO_SPACE_FROM_NOW_ON}
-        takes_long = scenario.arguments[0] == "index" or "--where" in scenario.arguments
         if takes_long and call["n"] > 1:
-            kinds -= {Kind.KILL_BEFORE, *([Kind.INTERRUPT] if call["n"] % 8 else [])}
+            n_writes += call["name"] in WRITES
+            kinds -= {Kind.KILL_BEFORE, Kind.NO_SPACE if call["n"] % 2 else Kind.IO_ERROR}
+            kinds -= set() if call["n"] % 8 == 0 else {Kind.INTERRUPT}
+            kinds -= {Kind.NO_SPACE_FROM_NOW_ON if n_writes % 3 else Kind.KILL_BEFORE}
         found += [(call["n"], kind) for kind in sorted(kinds)]
     return found
 

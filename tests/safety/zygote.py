@@ -32,6 +32,8 @@ MODULES = (
     "duckdb",
     "openvino",
     "tokenizers",
+    "scipy.cluster.hierarchy",
+    "scipy.optimize",
     "embedder.encoders.openvino_encoder",
     "jobs.build",
     "jobs.compact",
