@@ -25,6 +25,9 @@ from jobs.use_vectors import UseEncoder
 
 SEED = 1729
 
+SHRINKAGE = 0.1
+"""Share of the within-class covariance that is the same in all directions."""
+
 N_DRAWS = 20
 """Draws of a few training uses, whose measures are averaged."""
 
@@ -33,9 +36,20 @@ Groups = dict[str, npt.NDArray[np.int64]]
 
 
 def evaluate_centroids(
-    train: Sequence[LabelledUse], test: Sequence[LabelledUse], encode: UseEncoder
+    train: Sequence[LabelledUse],
+    test: Sequence[LabelledUse],
+    encode: UseEncoder,
+    *,
+    whiten: bool = False,
 ) -> dict[str, Scores]:
     """Measures of each word when a use gets the label whose training uses' mean is nearest.
+
+    Args:
+        train: uses whose labels are known, of any words.
+        test: uses that get one of their word's labels.
+        encode: makes the vectors of both.
+        whiten: measure nearness after the directions in which uses of one label differ have been
+            evened out, over the training uses of all words.
 
     Raises:
         RequestError: a word has no training uses.
@@ -43,6 +57,9 @@ def evaluate_centroids(
     training, rows = _by_word(train), encode([use.use for use in train])
     testing, test_rows = _by_word(test), encode([use.use for use in test])
     _check_trained(testing, training)
+    if whiten:
+        whitening = _within_class_whitening(rows, [(use.word, use.label) for use in train])
+        rows, test_rows = normalise(rows @ whitening), normalise(test_rows @ whitening)
     scores: dict[str, Scores] = {}
     for word, own in testing.items():
         labels = [train[i].label for i in training[word]]
@@ -168,6 +185,31 @@ def _nearest(rows: Rows, labels: Sequence[str], asked: Rows) -> list[str]:
     centroids = normalise(is_of @ rows)
     found: list[str] = names[(asked @ centroids.T).argmax(axis=1)].tolist()
     return found
+
+
+def _within_class_whitening(rows: Rows, classes: Sequence[tuple[str, str]]) -> Rows:
+    """Inverse root of the mean covariance within a class, shape (d, d).
+
+    Hatch, Kajarekar and Stolcke 2006, "Within-class covariance normalization", with shrinkage.
+
+    Args:
+        rows: shape (n, d).
+        classes: of each row its class, shape (n,).
+    """
+    numbers = {found: number for number, found in enumerate(dict.fromkeys(classes))}
+    own = np.array([numbers[found] for found in classes])
+    sizes = np.bincount(own)
+    sums = np.zeros((len(sizes), rows.shape[1]))
+    np.add.at(sums, own, rows)
+    kept = sizes[own] > 1  # a lone row says nothing of how its class varies
+    rest = (rows - (sums / sizes[:, None])[own])[kept]
+    n_free = max(1, int((sizes[sizes > 1] - 1).sum()))
+    covariance = rest.T @ rest / n_free
+    even = np.trace(covariance) / len(covariance) * np.eye(len(covariance))
+    values, axes = np.linalg.eigh((1 - SHRINKAGE) * covariance + SHRINKAGE * even)
+    roots = np.maximum(values, np.finfo(np.float32).tiny) ** -0.5
+    whitening: Rows = ((axes * roots) @ axes.T).astype(np.float32)
+    return whitening
 
 
 def _draws(labels: Sequence[str], n: int, word: str) -> Iterator[npt.NDArray[np.int64]]:

@@ -75,17 +75,23 @@ _full_option = click.option(
 @senses_group.command("centroid")
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("test", nargs=-1, required=True, metavar="TEST.parquet...")
+@click.option(
+    "--whiten",
+    is_flag=True,
+    help="Even out how uses of one label differ, as the training uses of all words show it.",
+)
 @_columns_options
 @_full_option
 @_model_options
-def centroid_command(train: str, test: tuple[str, ...], **options: Any) -> None:
+def centroid_command(train: str, test: tuple[str, ...], whiten: bool, **options: Any) -> None:
     """Give each test use the label whose training uses' mean is nearest."""
     from embedder.labelled import read_uses
     from jobs.evaluate_senses import evaluate_centroids
 
     known, asked = read_uses([train], _columns(options)), read_uses(test, _columns(options))
     encode, name = _encoder(options, [use.use for use in known])
-    _write_words(evaluate_centroids(known, asked, encode), name, options)
+    scores = evaluate_centroids(known, asked, encode, whiten=whiten)
+    _write_words(scores, name, options)
 
 
 @senses_group.command("few-shot")

@@ -156,27 +156,62 @@ def _coarse(encoder: Any, data: Mapping[str, Path], most: int) -> list[tuple[str
 
     test = read_uses(sorted(data["coarse test"].glob("*.parquet")), LabelColumns())
     words = {use.word for use in test}
-    every = [use for use in read_uses([data["coarse"]], LabelColumns()) if use.word in words]
-    train = _drawn(every, 2 * most)
+    every = read_uses([data["coarse"]], LabelColumns())
+    # Other words' uses say only how uses of one sense vary; a part of them is enough for that.
+    own = [use for use in every if use.word in words]
+    train = own + _drawn([use for use in every if use.word not in words], 2 * most)
     asked = [use.use for use in (*train, *test)]
     known = _remembering(stored_encoder(encoder, [use.use for use in train]), asked)
     full = _remembering(full_encoder(encoder), asked)
     static = StaticVectors(open_checkpoint()).encode_uses
     near, whole = (mean_scores(evaluate_centroids(train, test, e)) for e in (known, full))
-    base = mean_scores(evaluate_centroids(every, test, static))
+    even, even_whole = (
+        mean_scores(evaluate_centroids(train, test, e, whiten=True)) for e in (known, full)
+    )
+    base = mean_scores(evaluate_centroids(own, test, static))
     few = mean_scores(evaluate_few_shots(train, test, known, (1, 3, 10)))
     found = evaluate_induction(test, known, least_uses=20, least_senses=2)
     name = "CoarseWSD-20, nearest centroid: accuracy, macro F1"
     return [
-        (name, f"{near['accuracy']:.3f} {near['macro_f1']:.3f}"),
-        ("the same, full vectors", f"{whole['accuracy']:.3f} {whole['macro_f1']:.3f}"),
+        (name, _both(near)),
+        ("the same, full vectors", _both(whole)),
+        ("the same, whitened within senses", _both(even)),
+        ("the same, full vectors, whitened within senses", _both(even_whole)),
         (
             "CoarseWSD-20, 1, 3, 10 uses a sense: accuracy",
             " ".join(f"{few[f'accuracy_{n}']:.3f}" for n in (1, 3, 10)),
         ),
         ("CoarseWSD-20, static vectors: macro recall", f"{base['macro_recall']:.3f}"),
         ("CoarseWSD-20, induction: ARI, V, senses found of", _groups(summarise_induction(found))),
+        ("the same, k-means told the number of senses: ARI, V", _told(test, known)),
     ]
+
+
+def _both(means: Mapping[str, float]) -> str:
+    return f"{means['accuracy']:.3f} {means['macro_f1']:.3f}"
+
+
+def _told(uses: Sequence[Any], encode: Callable[..., Any]) -> str:
+    """What k-means makes of the same vectors when it knows how many senses there are."""
+    import numpy as np
+    from sklearn.cluster import KMeans
+
+    from jobs.measures import clustering, geometric_mean
+
+    of_word: dict[str, list[Any]] = defaultdict(list)
+    for use in uses:
+        of_word[use.word].append(use)
+    found = []
+    for own in of_word.values():
+        true = [use.label for use in own]
+        if len(own) >= 10 and len(set(true)) > 1:
+            groups = KMeans(len(set(true)), n_init=5, random_state=0)
+            rows = encode([use.use for use in own])
+            found.append(clustering(true, groups.fit_predict(rows).tolist()))
+    means = {name: float(np.mean([scores[name] for scores in found])) for name in found[0]}
+    text = f"{means['ari']:.3f} {means['v_measure']:.3f}"
+    mean = geometric_mean(means["paired_f"], means["v_measure"])
+    return f"{text}, paired F and V x100 {100 * mean:.1f}"
 
 
 def _groups(means: Mapping[str, float]) -> str:
@@ -223,6 +258,7 @@ def _induction(encoder: Any, data: Mapping[str, Path], most: int) -> list[tuple[
         least = {"least_uses": 10, "least_senses": 1 if name.startswith("SemEval") else 2}
         means = summarise_induction(evaluate_induction(uses, encode, **least))
         found.append((f"{name}, induction: ARI, V, senses found of", _groups(means)))
+        found.append((f"{name}, k-means told the number of senses: ARI, V", _told(uses, encode)))
         if name.startswith("SemEval"):
             values = [means[n] for n in ("paired_f", "v_measure", "geometric_mean")]
             text = " ".join(f"{100 * value:.1f}" for value in values)

@@ -157,6 +157,27 @@ def test_induction_finds_separate_senses() -> None:
         evaluate_induction(uses, encode, least_uses=100, least_senses=2)
 
 
+def test_whitening_evens_out_what_does_not_tell_labels_apart() -> None:
+    """Labels that lie along one axis, in uses that vary far more along others, are found only when
+    that variation, which other words show too, is evened out."""
+    rng = np.random.default_rng(4)
+    spread = np.array([0.05, *[1.0] * 7])
+    labels = np.arange(400) % 2
+    raw = rng.standard_normal((400, 8)) * spread
+    raw[:, 0] += np.where(labels, 0.2, -0.2)
+    rows = normalise(np.hstack([raw, np.full((400, 1), 3.0)]).astype(np.float32))
+    words = ["bank" if i < 40 or i >= 200 else "plant" for i in range(400)]
+    uses = [LabelledUse(words[i], Use(f"{i} bank", 2, 6), "ab"[labels[i]]) for i in range(400)]
+
+    def encode(asked: Sequence[Use]) -> Rows:
+        return rows[[int(u.text.split()[0]) for u in asked]]
+
+    train, test = uses[:200], uses[200:]
+    plain = evaluate_centroids(train, test, encode)["bank"]["accuracy"]
+    even = evaluate_centroids(train, test, encode, whiten=True)["bank"]["accuracy"]
+    assert plain < 0.7 and even > 0.9
+
+
 def test_threshold_is_fitted_on_training_pairs() -> None:
     """Pairs of another range are judged by the threshold of the training pairs, and so wrongly."""
     train = [pair(10, 1), pair(20, 1), pair(40, 0), pair(50, 0)]
