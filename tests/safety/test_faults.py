@@ -29,6 +29,15 @@ from indexes.manifest_file import read_manifest
 
 KILLS = (Kind.KILL_BEFORE, Kind.KILL_AFTER, Kind.KILL_HALFWAY)
 ERRORS = (Kind.NO_SPACE, Kind.NO_SPACE_FROM_NOW_ON, Kind.IO_ERROR)
+OTHERS = (
+    Kind.NO_SPACE,
+    Kind.KILL_HALFWAY,
+    Kind.IO_ERROR,
+    Kind.NO_SPACE_FROM_NOW_ON,
+    Kind.INTERRUPT,
+)
+"""What takes turns with being killed after a call."""
+
 INTERRUPTED = 130
 N_AT_ONCE = 2
 N_DOUBLE = 16
@@ -161,21 +170,17 @@ class Trial:
 def every_point(scenario: Scenario, calls: list[dict[str, Any]]) -> list[Point]:
     """Faults at every call; only a write can be cut in half, and only it fills a disk.
 
-    Before a call is after the one before it, and an error is handled the same whatever its
-    number: where a run takes long, each call gets one of both, and some of them all the rest.
+    Where a run takes long, there is a kill after every call, and each other kind at some of them:
+    before a call is after the one before it, and an error is handled the same whatever its number.
     """
-    found: list[Point] = []
     takes_long = scenario.arguments[0] in ("index", "compact") or "--where" in scenario.arguments
-    n_writes = 0
+    found: list[Point] = []
     for call in calls:
         kinds = {*KILLS, *ERRORS, Kind.INTERRUPT}
+        if takes_long and call["n"] > 1:
+            kinds = {Kind.KILL_AFTER, OTHERS[call["n"] % len(OTHERS)]}
         if call["name"] not in WRITES:
             kinds -= {Kind.KILL_HALFWAY, Kind.NO_SPACE_FROM_NOW_ON}
-        if takes_long and call["n"] > 1:
-            n_writes += call["name"] in WRITES
-            kinds -= {Kind.KILL_BEFORE, Kind.NO_SPACE if call["n"] % 2 else Kind.IO_ERROR}
-            kinds -= set() if call["n"] % 8 == 0 else {Kind.INTERRUPT}
-            kinds -= {Kind.NO_SPACE_FROM_NOW_ON if n_writes % 3 else Kind.KILL_BEFORE}
         found += [(call["n"], kind) for kind in sorted(kinds)]
     return found
 

@@ -20,7 +20,7 @@ from scenarios import MAKERS, Scenario
 
 SEED = 1729
 N_MIXED = 3
-RECOVERED_SHARE = {"index": 0.15, "delete": 0.5, "compact": 0.5, "export": 1.0}
+RECOVERED_SHARE = {"index": 0.1, "delete": 0.5, "compact": 0.3, "export": 1.0}
 """How many of the states are run again; the others are only read."""
 
 
