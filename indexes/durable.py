@@ -6,6 +6,7 @@ so that a test can make each of them fail.
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import io
 import os
@@ -49,6 +50,11 @@ class _NewFile(io.RawIOBase):
 
     def __init__(self, handle: int) -> None:
         self._handle = handle
+        # `io.BufferedWriter` asks for the place when it is made and drops whatever that raises: a
+        # Ctrl-C too, which CPython raises where Python code begins to run. So none does.
+        self.tell = functools.partial(  # type: ignore[method-assign]
+            os.lseek, handle, 0, os.SEEK_CUR
+        )
 
     def fileno(self) -> int:
         return self._handle
