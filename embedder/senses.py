@@ -97,7 +97,8 @@ def assign(rows: Rows, centroids: Rows) -> tuple[Labels, Rows]:
         rows: unit rows, shape (n, d).
         centroids: unit rows, shape (n_senses, d).
     """
-    cosines = rows @ centroids.T
+    # In double precision, so that a use gets the same sense whatever uses it is looked at with.
+    cosines = rows.astype(np.float64) @ centroids.T.astype(np.float64)
     labels = cosines.argmax(axis=1)
     odds = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
     return labels.astype(np.int64), (1 / odds.sum(axis=1)).astype(np.float32)

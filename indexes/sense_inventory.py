@@ -9,6 +9,7 @@ from __future__ import annotations
 import io
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -123,6 +124,14 @@ def write_inventory(
     )
 
 
+def as_stored(centroids: npt.NDArray[Any]) -> Rows:
+    """Centroids as they are read back: in the precision of the file, and of unit length.
+
+    What was read back once does not change any more, for a unit row moves by less than half a step.
+    """
+    return normalise(centroids.astype("<f2").astype(np.float32))
+
+
 def covered_by(segments: Sequence[SegmentRecord]) -> tuple[tuple[str, str], ...]:
     """How an inventory names what it covers."""
     return tuple((s.id, s.deletion.name if s.deletion else "") for s in segments)
@@ -160,9 +169,7 @@ class SenseInventory:
         check_files(folder, small, with_digests=True)
         table = read_table(folder / SENSES_FILE, SENSES_SCHEMA)
         try:
-            self.centroids: Rows = normalise(
-                np.load(folder / CENTROIDS_FILE, allow_pickle=False).astype(np.float32)
-            )
+            self.centroids: Rows = as_stored(np.load(folder / CENTROIDS_FILE, allow_pickle=False))
         except NPY_ERRORS as error:
             path = folder / CENTROIDS_FILE
             raise IndexFormatError(f"{path} is damaged: {error}.", REPAIR) from error

@@ -134,9 +134,15 @@ def test_deleted_documents_have_no_uses(banks: Path, tmp_path: Path, run: Run) -
     assert [(sense.name, sense.n_uses) for sense in view.senses] == [("bank/1", len(MONEY))]
 
 
-def meaning_of_words(words: tuple[str, ...]) -> str:
-    """What a sense with these typical words means."""
-    return "river" if {"river", "canal", "stream", "grassy", "muddy"} & set(words) else "money"
+def test_the_first_sense_has_most_uses(tmp_path: Path, run: Run) -> None:
+    """Senses are numbered by their uses, however few passages these stand in."""
+    often = [text[:-1] + " and every other bank of the river." for text in RIVER]
+    corpus = write_banks(tmp_path / "often.parquet", [*often, *MONEY])
+    assert run("index", corpus, "--out", tmp_path / "often.index").returncode == 0
+    with open_senses(tmp_path / "often.index") as senses:
+        word = senses.find("bank")
+    assert word.names == ["bank/1", "bank/2"]
+    assert word.n_uses.tolist() == [2 * len(RIVER), len(MONEY)]
 
 
 def test_names_stay_when_the_index_grows(banks: Path, tmp_path: Path, run: Run) -> None:
