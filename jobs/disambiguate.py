@@ -191,8 +191,13 @@ class _Senses:
     """The senses of words by their forms, and why a form has none."""
 
     def __init__(self, inventory: SenseInventory, function_words: frozenset[str]) -> None:
-        self._function_words = function_words
-        self.find = lru_cache(KEPT_WORDS)(inventory.find)
+        self._function_words, self._inventory = function_words, inventory
+        self.find = lru_cache(KEPT_WORDS)(self._find)
+
+    def _find(self, form: str) -> WordSenses | None:
+        """The senses of a word, without its uses, which are many and of no use here."""
+        found = self._inventory.find(form)
+        return replace(found, uses=found.uses[:0].copy()) if found else None
 
     def why_not(self, form: str) -> str:
         """Why a form has no senses, empty if it has some."""
