@@ -60,13 +60,16 @@ def update_senses(
     forms = read_frequent_forms(layout, segments, least=LEAST_USES)
     progress.start_stage("grouping the uses of words", len(forms), "words")
     found = iterate_words(layout, segments, least=LEAST_USES, cap=basis.cap)
-    words = []
-    with threadpool_limits(1, user_api="blas"):  # many small products of matrices
-        for uses, codes in _with_codes(found, CodeReader(layout, segments, basis.n_components)):
+    reader = CodeReader(layout, segments, basis.n_components)
+
+    def words() -> Iterator[WordSenses]:
+        for uses, codes in _with_codes(found, reader):
             form = forms[uses.word]
-            words.append(_senses(uses, form, codes, old.find(form) if old else None))
+            yield _senses(uses, form, codes, old.find(form) if old else None)
             progress.count_documents(1)
-    return write_inventory(layout, words, segments, basis.id)
+
+    with threadpool_limits(1, user_api="blas"):  # many small products of matrices
+        return write_inventory(layout, words(), segments, basis.id)
 
 
 def _with_codes(words: Iterable[WordUses], reader: CodeReader) -> Iterator[tuple[WordUses, Codes]]:
