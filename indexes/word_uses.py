@@ -250,7 +250,7 @@ class CodeReader:
         codes = np.empty((len(rows), self._n_components), dtype=np.int8)
         order = np.lexsort((rows, segments))
         numbers, firsts = np.unique(segments[order], return_index=True)
-        for number, chosen in zip(numbers.tolist(), np.split(order, firsts[1:]), strict=True):
+        for number, chosen in zip(numbers.tolist(), np.split(order, firsts)[1:], strict=True):
             codes[chosen] = self.open(number).codes[rows[chosen]]
         return codes
 

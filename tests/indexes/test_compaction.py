@@ -109,6 +109,20 @@ def test_uses_of_words_stay(
     assert max(map(len, before.values())) == (9 if cap == 9 else 80 - len(deleted))
 
 
+def test_codes_are_read_in_the_order_asked_for(layout: Layout) -> None:
+    """Codes of uses in several segments come as they were asked for; of none, there are none."""
+    basis = make_basis(layout, 1000)
+    run = [
+        write_segment(layout, name, unit_rows(5), texts=["the river bank"] * 5, basis=basis)
+        for name in ("a", "b", "c")
+    ]
+    reader = CodeReader(layout, run, 8)
+    segments, rows = np.array([2, 0, 2, 0, 1]), np.array([7, 3, 1, 0, 14])
+    wanted = [reader.open(n).codes[row] for n, row in zip(segments.tolist(), rows, strict=True)]
+    np.testing.assert_array_equal(reader.read(segments, rows), wanted)
+    assert reader.read(segments[:0], rows[:0]).shape == (0, 8)
+
+
 def test_a_text_that_is_there_too_often_is_sampled_too(layout: Layout) -> None:
     """No word has more uses than the cap, also where equal texts leave nothing to draw by."""
     texts = ["the same river bank"] * 40
