@@ -7,6 +7,8 @@ first place in the text counts.
 
 from __future__ import annotations
 
+import math
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -125,6 +127,8 @@ def _read_pairs(
         value = _value(row, label, number, path)
         try:
             score = convert(value)
+            if not math.isfinite(score):
+                raise ValueError(score)
         except (KeyError, TypeError, ValueError) as error:
             wanted = "a number" if convert is float else "true or false"
             raise LabelError(
@@ -179,14 +183,19 @@ class _Place:
         return use
 
     def _by_characters(self, row: Mapping[str, Any], number: int) -> Use:
-        values = (_value(row, n, number, self._path) for n in (self._text, self._start, self._end))
-        text, start, end = values
-        return Use(text, int(start), int(end))
+        text = _text(row, self._text, number, self._path)
+        start = _number(row, self._start, number, self._path)
+        return Use(text, start, _number(row, self._end, number, self._path))
 
     def _by_tokens(self, row: Mapping[str, Any], number: int) -> Use:
         tokens = _value(row, self._tokens, number, self._path)
-        index = int(_value(row, self._index, number, self._path))
-        length = int(row.get(self._length) or 1)
+        if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
+            raise LabelError(
+                f"Row {number} of {self._path} has no list of texts in the column {self._tokens!r}."
+            )
+        index = _number(row, self._index, number, self._path)
+        is_long = row.get(self._length) is not None
+        length = _number(row, self._length, number, self._path) if is_long else 1
         if not 0 <= index < index + length <= len(tokens):
             raise LabelError(
                 f"Row {number} of {self._path} has {index} as {self._index!r}, and "
@@ -197,11 +206,11 @@ class _Place:
         return Use(" ".join(tokens), start, start + len(" ".join(tokens[index : index + length])))
 
     def _by_target(self, row: Mapping[str, Any], number: int) -> Use:
-        text, target = (_value(row, n, number, self._path) for n in (self._text, self._target))
-        start = text.lower().find(target.lower())
-        if start < 0 or not target:
+        text, target = (_text(row, n, number, self._path) for n in (self._text, self._target))
+        found = re.search(re.escape(target), text, re.IGNORECASE)
+        if not target or found is None:
             raise LabelError(f"Row {number} of {self._path}: {target!r} is not in {text[:80]!r}.")
-        return Use(text, start, start + len(target))
+        return Use(text, *found.span())
 
 
 def _read(path: str | Path) -> pa.Table:
@@ -250,3 +259,22 @@ def _value(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> 
     if value is None:
         raise LabelError(f"Row {number} of {path} has nothing in the column {name!r}.")
     return value
+
+
+def _text(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> str:
+    value = _value(row, name, number, path)
+    if not isinstance(value, str):
+        raise LabelError(
+            f"Row {number} of {path} has {value!r} in the column {name!r}, and text is wanted."
+        )
+    return value
+
+
+def _number(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> int:
+    value = _value(row, name, number, path)
+    if not isinstance(value, int | float) or value != value // 1:
+        raise LabelError(
+            f"Row {number} of {path} has {value!r} in the column {name!r}, and a whole number is "
+            "wanted."
+        )
+    return int(value)

@@ -74,11 +74,25 @@ def pool_occurrences(states: Rows, is_text: npt.NDArray[np.bool_], ranges: Piece
     """
     places = np.arange(len(states), dtype=np.float32)
     centres = (ranges.first + ranges.last - 1)[:, None] * np.float32(0.5)
-    is_own = (places >= ranges.first[:, None]) & (places < ranges.last[:, None])
-    weights = np.exp(-0.5 * ((places - centres) / np.float32(SIGMA)) ** 2) * (is_text & ~is_own)
+    weights = np.exp((places - centres) ** 2 * np.float32(-0.5 / SIGMA**2))
+    weights *= is_text
+    weights[(places >= ranges.first[:, None]) & (places < ranges.last[:, None])] = 0
     around = normalise(weights @ states)  # zero where the word is all the text
-    own = normalise(is_own.astype(np.float32) @ states)
-    return normalise(around + np.float32(OWN_WEIGHT) * own)
+    rows = normalise(_sums(states, ranges))
+    rows *= np.float32(OWN_WEIGHT)
+    rows += around
+    return normalise(rows)
+
+
+def _sums(states: Rows, ranges: PieceRanges) -> Rows:
+    """The sum of the states of each word's pieces, shape (n_words, width)."""
+    n_pieces = ranges.last - ranges.first
+    if (n_pieces == 1).all():
+        return states[ranges.first]
+    starts = np.cumsum(n_pieces) - n_pieces
+    pieces = np.arange(n_pieces.sum()) + np.repeat(ranges.first - starts, n_pieces)
+    sums: Rows = np.add.reduceat(states[pieces], starts, axis=0)
+    return sums
 
 
 @dataclass(frozen=True)

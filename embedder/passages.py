@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from embedder.errors import DocumentTooLongError, RequestError
 from embedder.specs import ChunkSpec, Overflow
-from embedder.tokens import Pieces, Tokenizer
+from embedder.tokens import Pieces, PieceSpans, Tokenizer
 
 BLOCK_CHARACTERS = 100_000
 """Longest stretch tokenised at once; a longer document is taken block by block, so that one
@@ -34,12 +34,14 @@ class Passage:
         start: first character in the document.
         end: one past the last character.
         pieces: piece ids with prompt and special tokens.
+        spans: where they stand in prompt and stretch together, if it is known without more work.
     """
 
     document: int
     start: int
     end: int
     pieces: Pieces
+    spans: PieceSpans | None = None
 
 
 @dataclass(frozen=True)
@@ -58,7 +60,13 @@ class Cut:
 
 
 def cut_documents(
-    texts: Sequence[str], tokenizer: Tokenizer, spec: ChunkSpec, *, prompt: str, ids: Sequence[str]
+    texts: Sequence[str],
+    tokenizer: Tokenizer,
+    spec: ChunkSpec,
+    *,
+    prompt: str,
+    ids: Sequence[str],
+    with_spans: bool = False,
 ) -> Cut:
     """Cut documents into passages.
 
@@ -68,6 +76,7 @@ def cut_documents(
         spec: window, stride and what to do with a document that is too long.
         prompt: text put before each passage; counts towards the window.
         ids: the documents' ids, for the error message.
+        with_spans: also say where the pieces of documents that are one passage stand.
 
     Raises:
         DocumentTooLongError: a document is too long and `spec` asks for an error.
@@ -76,11 +85,13 @@ def cut_documents(
     passages: list[Passage] = []
     n_windowed = n_truncated = 0
     short = [i for i, text in enumerate(texts) if len(text) <= _fast_limit(spec)]
-    pieces = dict(zip(short, tokenizer.encode([prompt + texts[i] for i in short]), strict=True))
+    whole = dict(
+        zip(short, _encode([prompt + texts[i] for i in short], tokenizer, with_spans), strict=True)
+    )
     for i, text in enumerate(texts):
-        whole = pieces.get(i)
-        if whole is not None and len(whole) <= spec.window:
-            passages.append(Passage(i, 0, len(text), whole))
+        pieces, spans = whole.get(i, (None, None))
+        if pieces is not None and len(pieces) <= spec.window:
+            passages.append(Passage(i, 0, len(text), pieces, spans))
             continue
         if spec.overflow is Overflow.ERROR:
             raise DocumentTooLongError(
@@ -98,6 +109,14 @@ def cut_documents(
         n_windowed += len(found) > 1
         passages += found
     return Cut(passages, n_windowed, n_truncated)
+
+
+def _encode(
+    texts: Sequence[str], tokenizer: Tokenizer, with_spans: bool
+) -> Sequence[tuple[Pieces, PieceSpans | None]]:
+    if with_spans:
+        return tokenizer.encode_with_spans(texts)
+    return [(pieces, None) for pieces in tokenizer.encode(texts)]
 
 
 def _check_prompt(tokenizer: Tokenizer, spec: ChunkSpec, prompt: str) -> None:

@@ -97,7 +97,8 @@ def assign(rows: Rows, centroids: Rows) -> tuple[Labels, Rows]:
         rows: unit rows, shape (n, d).
         centroids: unit rows, shape (n_senses, d).
     """
-    cosines = rows @ centroids.T
+    # In double precision, so that a use gets the same sense whatever uses it is looked at with.
+    cosines = rows.astype(np.float64) @ centroids.T.astype(np.float64)
     labels = cosines.argmax(axis=1)
     odds = np.exp(SHARPNESS * (cosines - cosines.max(axis=1, keepdims=True)))
     return labels.astype(np.int64), (1 / odds.sum(axis=1)).astype(np.float32)
@@ -152,10 +153,12 @@ def _best_cut(
         least: rows of a group.
     """
     best, best_score = None, 0.0
+    seen: set[bytes] = set()
     for cut in cuts:
         groups = _without_tiny(centred, cut, least)
-        if not 1 <= groups.max() < MOST_SENSES:
+        if not 1 <= groups.max() < MOST_SENSES or groups.tobytes() in seen:
             continue
+        seen.add(groups.tobytes())
         groups = _without_tiny(centred, _k_means(centred, groups), least)
         score = _silhouette(distances, groups)
         if score > best_score and score >= _least_silhouette(rows, groups):
@@ -181,12 +184,27 @@ def _ward_cuts(
 def _cuts(
     distances: npt.NDArray[np.float64], method: str, n_groups: Sequence[int]
 ) -> npt.NDArray[np.int64]:
-    from scipy.cluster.hierarchy import cut_tree, linkage
+    from scipy.cluster.hierarchy import linkage
+    from scipy.spatial.distance import squareform
 
-    n = len(distances)
-    tree = linkage(distances[np.triu_indices(n, 1)], method)
-    cuts: npt.NDArray[np.int64] = cut_tree(tree, [k for k in n_groups if k <= n]).T
-    return cuts
+    tree = linkage(squareform(distances, checks=False), method)
+    return np.stack([_cut(tree, k) for k in n_groups if k <= len(distances)])
+
+
+def _cut(tree: npt.NDArray[np.float64], n_groups: int) -> Labels:
+    """The groups of a tree before its last merges, numbered by their first rows.
+
+    As `scipy.cluster.hierarchy.cut_tree`, which takes most of the time of grouping a word.
+    """
+    n = len(tree) + 1
+    above = np.arange(2 * n - 1)
+    merges = np.arange(n - n_groups)
+    above[tree[merges, :2].astype(np.int64)] = n + merges[:, None]
+    while not np.array_equal(higher := above[above], above):
+        above = higher
+    _, first, groups = np.unique(above[:n], return_index=True, return_inverse=True)
+    labels: Labels = np.argsort(np.argsort(first))[groups]
+    return labels
 
 
 def _distances(rows: npt.NDArray[np.float64]) -> npt.NDArray[np.float64]:

@@ -13,11 +13,15 @@ from embedder.occurrences import PieceRanges, find_pieces, pool_occurrences
 from embedder.projection import Projection, encode_codes
 from embedder.records import OCCURRENCE, Codes, OccurrenceRecords, TextHashes, hash_word
 from embedder.specs import TextKind
+from embedder.tokens import PieceSpans
 from embedder.vectors import Rows
-from embedder.words import find_words
+from embedder.words import Word, find_words
 
 LONGEST_WORD = 100
 """Characters; what is longer is no word but data."""
+
+REMEMBERED_WORDS = 1 << 18
+"""Words whose hashes are remembered."""
 
 
 @dataclass(frozen=True)
@@ -26,11 +30,13 @@ class PassageWords:
 
     Args:
         records: the occurrences, in order.
+        forms: the form of each.
         ranges: the pieces of each.
         is_text: which pieces of the passage are not special tokens or prompt.
     """
 
     records: OccurrenceRecords
+    forms: list[str]
     ranges: PieceRanges
     is_text: npt.NDArray[np.bool_]
 
@@ -41,15 +47,17 @@ class WordFinder:
 
     Args:
         function_words: forms that are left out.
-        forms: the form of each word found so far, by its hash.
     """
 
     function_words: Collection[str]
-    forms: dict[int, str] = field(default_factory=dict)
     _hashes: dict[str, int] = field(default_factory=dict)
 
     def find(
-        self, texts: Sequence[str], hashes: TextHashes, encoder: TextEncoder
+        self,
+        texts: Sequence[str],
+        hashes: TextHashes,
+        encoder: TextEncoder,
+        spans: Sequence[PieceSpans | None] | None = None,
     ) -> list[PassageWords]:
         """The words of each passage; they depend on its text alone.
 
@@ -57,47 +65,55 @@ class WordFinder:
             texts: the passages, each of which fits the encoder.
             hashes: their content hashes, shape (n_texts, 2).
             encoder: whose pieces they are read in.
+            spans: where the pieces of each stand in prompt and text, where that is known.
         """
         prompt = encoder.prompt(TextKind.PASSAGE)
-        spans = encoder.tokenizer.encode_with_spans([prompt + text for text in texts])
+        known: list[PieceSpans | None] = [None] * len(texts) if spans is None else list(spans)
+        unknown = [number for number, span in enumerate(known) if span is None]
+        encoded = encoder.tokenizer.encode_with_spans([prompt + texts[i] for i in unknown])
+        for number, (_, found_spans) in zip(unknown, encoded, strict=True):
+            known[number] = found_spans
         found = []
-        for text, (_, span), low in zip(texts, spans, hashes[:, 0], strict=True):
-            starts, ends, words = self._words(text)
+        for text, span, low in zip(texts, known, hashes[:, 0], strict=True):
+            assert span is not None
+            words = self._words(text)
+            starts = np.array([word.start for word in words], dtype=np.int32)
+            ends = np.array([word.end for word in words], dtype=np.int32)
             ranges = find_pieces(span, starts + len(prompt), ends + len(prompt))
-            is_there = ranges.last > ranges.first
-            records = np.empty(int(is_there.sum()), dtype=OCCURRENCE)
-            records["word"] = words[is_there]
-            records["start"] = starts[is_there]
-            records["length"] = (ends - starts)[is_there]
+            there = np.flatnonzero(ranges.last > ranges.first)
+            forms = [words[number].form for number in there.tolist()]
+            records = np.empty(len(there), dtype=OCCURRENCE)
+            records["word"] = self._hash(forms)
+            records["start"] = starts[there]
+            records["length"] = (ends - starts)[there]
             records["draw"] = draws(low, records["start"])
             found.append(
                 PassageWords(
                     records,
-                    PieceRanges(ranges.first[is_there], ranges.last[is_there]),
+                    forms,
+                    PieceRanges(ranges.first[there], ranges.last[there]),
                     (span.ends > span.starts) & (span.ends > len(prompt)),
                 )
             )
         return found
 
-    def _words(
-        self, text: str
-    ) -> tuple[npt.NDArray[np.int32], npt.NDArray[np.int32], npt.NDArray[np.uint64]]:
-        starts, ends, hashes = [], [], []
-        for start, end, form in find_words(text):
-            if form in self.function_words or end - start > LONGEST_WORD:
-                continue
-            code = self._hashes.get(form)
+    def _words(self, text: str) -> list[Word]:
+        return [
+            word
+            for word in find_words(text)
+            if word.form not in self.function_words and word.end - word.start <= LONGEST_WORD
+        ]
+
+    def _hash(self, forms: Sequence[str]) -> list[int]:
+        hashes, found = self._hashes, []
+        if len(hashes) >= REMEMBERED_WORDS:
+            hashes.clear()
+        for form in forms:
+            code = hashes.get(form)
             if code is None:
-                code = self._hashes[form] = hash_word(form)
-                self.forms[code] = form
-            starts.append(start)
-            ends.append(end)
-            hashes.append(code)
-        return (
-            np.array(starts, dtype=np.int32),
-            np.array(ends, dtype=np.int32),
-            np.array(hashes, dtype=np.uint64),
-        )
+                code = hashes[form] = hash_word(form)
+            found.append(code)
+        return found
 
 
 def draws(passage: np.uint64, starts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint16]:

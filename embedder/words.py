@@ -9,13 +9,17 @@ from typing import NamedTuple
 
 # In scripts that write no spaces each character is a word, as in Unicode's UAX #29.
 _ALONE = "\u3040-\u309f\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff"
-# Marks that belong to the letter before them, which `\w` leaves out.
-_MARKS = (
-    "\u0300-\u036f\u0483-\u0487\u0591-\u05bd\u0610-\u061a\u064b-\u065f\u0900-\u0903\u093a-\u094f"
-    "\u0981-\u0983\u09bc-\u09d7\u0a01-\u0a51\u0a81-\u0acd\u0b01-\u0b57\u0bbe-\u0bd7\u0c00-\u0c56"
-    "\u0c81-\u0cd6\u0d00-\u0d57\u0dca-\u0ddf\u0e31-\u0e3a\u0e47-\u0e4e\u0eb1-\u0ebc\u0ec8-\u0ecd"
+# Marks belong to the letter before them, and `\w` leaves them out. None lies in the other blocks of
+# living scripts, and looking through these takes a millisecond.
+_MARKS = "".join(
+    character
+    for block in (range(0x0300, 0x3100), range(0xA66F, 0xAC00), range(0xFE20, 0xFE30))
+    for character in map(chr, block)
+    if unicodedata.category(character).startswith("M")
 )
-_WORD = re.compile(rf"[{_ALONE}]|(?:(?![{_ALONE}])[^\W_][{_MARKS}]*)+")
+# Between letters, joiners and non-joiners say how these are drawn, as within words of Persian.
+_JOINED = r"(?:[\u200c\u200d]+(?=[^\W_]))?"
+_WORD = re.compile(rf"[{_ALONE}][{_MARKS}]*|(?:(?![{_ALONE}])[^\W_][{_MARKS}]*{_JOINED})+")
 _LETTER = re.compile(r"[^\W\d_]")
 
 

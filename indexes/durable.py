@@ -142,12 +142,18 @@ def replace_file(final: Path, content: bytes) -> None:
     sync_folder(final.parent)
 
 
-def publish_contents(final: Path, contents: Mapping[str, bytes]) -> dict[str, FileRecord]:
-    """Make a folder with these files, durably, and record them; the folder above it may be new."""
+def start_folder(final: Path) -> Path:
+    """An empty folder to be filled and published; the one above it may be new."""
     make_folder(final.parent)
     temporary = temporary_beside(final)
     shutil.rmtree(temporary, ignore_errors=True)
     temporary.mkdir()
+    return temporary
+
+
+def publish_contents(final: Path, contents: Mapping[str, bytes]) -> dict[str, FileRecord]:
+    """Make a folder with these files, durably, and record them; the folder above it may be new."""
+    temporary = start_folder(final)
     for name, content in contents.items():
         with create_file(temporary / name) as file:
             file.write(content)

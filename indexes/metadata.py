@@ -109,7 +109,7 @@ class MetadataStore:
             raise FilterError(
                 f"The index has no metadata column {unknown[0]!r}; it has: "
                 f"{', '.join(self.metadata_columns) or 'none'}.",
-                "Give --fields these names.",
+                "Give one of these names.",
             )
         known = [available[name.casefold()] for name in fields if name not in unknown]
         return list(dict.fromkeys(known))

@@ -7,20 +7,32 @@ each word one after the other.
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from embedder.errors import IndexFormatError
 from embedder.specs import digest_of
 from embedder.vectors import Rows, normalise
 from indexes.documents import read_table
-from indexes.durable import NPY_ERRORS, check_files, publish_contents, record_bytes
+from indexes.durable import (
+    NPY_ERRORS,
+    check_files,
+    create_file,
+    publish_folder,
+    record_file,
+    start_folder,
+)
 from indexes.layout import CENTROIDS_FILE, SENSES_FILE, USES_FILE, Layout
 from indexes.manifest import SegmentRecord, SenseRecord
+from indexes.npy import NPY_HEADER_BYTES, npy_header
 from indexes.occurrences import open_array
 from indexes.parquet_writer import ParquetWriter
 
@@ -81,9 +93,9 @@ class WordSenses:
 
 
 def write_inventory(
-    layout: Layout, words: Sequence[WordSenses], covered: Sequence[SegmentRecord], basis: str
+    layout: Layout, words: Iterable[WordSenses], covered: Sequence[SegmentRecord], basis: str
 ) -> SenseRecord:
-    """Write an inventory; the manifest commits it later.
+    """Write an inventory, a word after the other; the manifest commits it later.
 
     Args:
         layout: the index.
@@ -91,36 +103,60 @@ def write_inventory(
         covered: the segments whose uses it has, in the order of the numbers in the uses.
         basis: id of what the vectors rest on.
     """
-    columns: dict[str, list[int | str]] = {name: [] for name in SENSES_SCHEMA.names}
-    first = 0
-    for word in words:
-        for number, n_uses in zip(word.numbers.tolist(), word.n_uses.tolist(), strict=True):
-            counts = (len(word.uses), word.n_found, word.n_induced)
-            values = (word.word, word.form, number, n_uses, first, *counts)
-            for name, value in zip(SENSES_SCHEMA.names, values, strict=True):
-                columns[name].append(value)
-        first += len(word.uses)
-    table = pa.table(columns, schema=SENSES_SCHEMA)
-    n_components = words[0].centroids.shape[1] if words else 0
-    nothing = np.empty((0, n_components), dtype=np.float32)
-    centroids = np.concatenate([nothing, *(word.centroids for word in words)])
-    contents = {
-        SENSES_FILE: _parquet(table),
-        CENTROIDS_FILE: _npy(centroids.astype("<f2")),
-        USES_FILE: _npy(np.concatenate([np.empty(0, USE), *(word.uses for word in words)])),
-    }
     segments = covered_by(covered)
-    digests = [record_bytes(content).sha256 for content in contents.values()]
-    name = digest_of(["senses", basis, segments, digests])[:32]
-    files = publish_contents(layout.sense_folder(name), contents)
+    temporary = start_folder(layout.senses / "inventory")
+    try:
+        senses, n_uses = _write_words(temporary, words)
+        names = (SENSES_FILE, CENTROIDS_FILE, USES_FILE)
+        digests = [record_file(temporary / name).sha256 for name in names]
+        name = digest_of(["senses", basis, segments, digests])[:32]
+        files = publish_folder(temporary, layout.sense_folder(name))
+    except BaseException:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
     return SenseRecord(
         id=name,
         segments=segments,
-        n_words=len(words),
-        n_senses=table.num_rows,
-        n_uses=first,
+        n_words=len(pc.unique(senses["word"])),
+        n_senses=senses.num_rows,
+        n_uses=n_uses,
         files=files,
     )
+
+
+def _write_words(folder: Path, words: Iterable[WordSenses]) -> tuple[pa.Table, int]:
+    """Write the files of an inventory; its senses, and the number of uses."""
+    columns: dict[str, list[int | str]] = {name: [] for name in SENSES_SCHEMA.names}
+    centroids: list[Rows] = []
+    first = 0
+    with create_file(folder / USES_FILE) as uses:
+        uses.write(b"\0" * NPY_HEADER_BYTES)
+        for word in words:
+            uses.write(word.uses.tobytes())
+            centroids.append(word.centroids.astype("<f2"))
+            for number, n_uses in zip(word.numbers.tolist(), word.n_uses.tolist(), strict=True):
+                counts = (len(word.uses), word.n_found, word.n_induced)
+                values = (word.word, word.form, number, n_uses, first, *counts)
+                for name, value in zip(SENSES_SCHEMA.names, values, strict=True):
+                    columns[name].append(value)
+            first += len(word.uses)
+        uses.seek(0)
+        uses.write(npy_header(USE, (first,)))
+    table = pa.table(columns, schema=SENSES_SCHEMA)
+    n_components = centroids[0].shape[1] if centroids else 0
+    rows = np.concatenate([np.empty((0, n_components), dtype="<f2"), *centroids])
+    for path, content in ((SENSES_FILE, _parquet(table)), (CENTROIDS_FILE, _npy(rows))):
+        with create_file(folder / path) as file:
+            file.write(content)
+    return table, first
+
+
+def as_stored(centroids: npt.NDArray[Any]) -> Rows:
+    """Centroids as they are read back: in the precision of the file, and of unit length.
+
+    What was read back once does not change any more, for a unit row moves by less than half a step.
+    """
+    return normalise(centroids.astype("<f2").astype(np.float32))
 
 
 def covered_by(segments: Sequence[SegmentRecord]) -> tuple[tuple[str, str], ...]:
@@ -160,9 +196,7 @@ class SenseInventory:
         check_files(folder, small, with_digests=True)
         table = read_table(folder / SENSES_FILE, SENSES_SCHEMA)
         try:
-            self.centroids: Rows = normalise(
-                np.load(folder / CENTROIDS_FILE, allow_pickle=False).astype(np.float32)
-            )
+            self.centroids: Rows = as_stored(np.load(folder / CENTROIDS_FILE, allow_pickle=False))
         except NPY_ERRORS as error:
             path = folder / CENTROIDS_FILE
             raise IndexFormatError(f"{path} is damaged: {error}.", REPAIR) from error

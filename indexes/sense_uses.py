@@ -14,7 +14,7 @@ from indexes.deletions import read_deleted
 from indexes.documents import passage_documents
 from indexes.layout import Layout
 from indexes.manifest import Manifest, SegmentRecord
-from indexes.occurrences import SegmentOccurrences, read_words
+from indexes.occurrences import read_words
 from indexes.sense_inventory import SenseInventory, WordSenses
 from indexes.word_uses import CodeReader
 
@@ -111,7 +111,7 @@ class SenseUses:
         found = self._codes.open(number)
         documents, is_live = self._passages(number)
         rows = uses["row"].astype(np.int64)
-        records, passages = found.records[rows], _passages_of(found, rows)
+        records, passages = found.records[rows], found.passages_of(rows)
         starts = records["start"].astype(np.int64)
         every = Uses(
             segments=np.full(len(rows), number, dtype=np.int64),
@@ -183,11 +183,6 @@ def count_uses(layout: Layout, segments: Sequence[SegmentRecord], word: int) -> 
         if place < table.num_rows and table["word"][place].as_py() == word:
             n_uses += table["n_uses"][place].as_py()
     return n_uses
-
-
-def _passages_of(found: SegmentOccurrences, rows: Numbers) -> Numbers:
-    passages: Numbers = np.searchsorted(found.ends, rows, side="right")
-    return passages
 
 
 _NOTHING = np.empty(0, dtype=np.int64)

@@ -9,18 +9,30 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from embedder.records import Codes, PassageTable
+from embedder.records import Codes, OccurrenceRecords, PassageTable
 from indexes.deletions import read_deleted
 from indexes.documents import read_passages
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord
-from indexes.occurrences import SegmentOccurrences, limits_of, open_occurrences
+from indexes.occurrences import (
+    BLOCK,
+    Counts,
+    Hashes,
+    SegmentOccurrences,
+    find_words_in,
+    limits_of,
+    open_occurrences,
+    read_words,
+)
 
 PART_USES = 8_000_000
 """Uses that are sorted at once, at some sixty bytes each."""
 
 MAPPED_SEGMENTS = 256
 """Segments whose codes are mapped at the same time."""
+
+MERGED_WORDS = 1 << 20
+"""Words of segments that wait for being merged with those before."""
 
 Numbers = npt.NDArray[np.int64]
 
@@ -29,7 +41,7 @@ _USE = np.dtype(
         ("word", "<u8"),
         ("segment", "<u4"),
         ("row", "<u4"),
-        ("document", "<i8"),
+        ("passage", "<u4"),
         ("key", "<u8"),
         ("draw", "<u2"),
     ]
@@ -44,7 +56,7 @@ class WordUses:
         word: hash of its form.
         segments: number of each use's segment, shape (n,).
         rows: number of the use in its segment.
-        documents: number of its document in the index.
+        passages: number of its passage in its segment.
         keys: equal for equal places in equal texts.
         n_found: uses before any sample was drawn from those that the segments hold.
     """
@@ -52,12 +64,51 @@ class WordUses:
     word: int
     segments: Numbers
     rows: Numbers
-    documents: Numbers
+    passages: Numbers
     keys: npt.NDArray[np.uint64]
     n_found: int
 
     def __len__(self) -> int:
         return len(self.rows)
+
+
+def read_frequent_forms(
+    layout: Layout, segments: Sequence[SegmentRecord], *, least: int
+) -> dict[int, str]:
+    """The form of each word that some segments were written with at least so many uses of.
+
+    Raises:
+        IndexFormatError: a file is not as it was written.
+    """
+    words, counts = _count_words(layout, segments)
+    frequent = words[counts >= least]
+    forms: dict[int, str] = {}
+    for segment in segments:
+        table = read_words(layout, segment)
+        found = table["word"].to_numpy()
+        is_one = find_words_in(found, frequent)[1]
+        kept = table["form"].take(np.flatnonzero(is_one)).to_pylist()
+        forms.update(zip(found[is_one].tolist(), kept, strict=True))
+    return forms
+
+
+def _count_words(layout: Layout, segments: Sequence[SegmentRecord]) -> tuple[Hashes, Counts]:
+    """The different words of some segments, ascending, and the uses that were found of each."""
+    waiting = [(np.empty(0, dtype=np.uint64), np.empty(0, dtype=np.int64))]
+    for segment in segments:
+        table = read_words(layout, segment)
+        waiting.append((table["word"].to_numpy(), table["n_uses"].to_numpy()))
+        if sum(len(words) for words, _ in waiting[1:]) > max(MERGED_WORDS, len(waiting[0][0])):
+            waiting = [_merged(waiting)]
+    return _merged(waiting)
+
+
+def _merged(parts: Sequence[tuple[Hashes, Counts]]) -> tuple[Hashes, Counts]:
+    every = np.concatenate([words for words, _ in parts])
+    different, places = np.unique(every, return_inverse=True)
+    sums = np.zeros(len(different), dtype=np.int64)
+    np.add.at(sums, places, np.concatenate([counts for _, counts in parts]))
+    return different, sums
 
 
 def iterate_words(
@@ -96,11 +147,13 @@ def _drawn(uses: npt.NDArray[np.void], cap: int) -> WordUses:
     if n_found > cap:
         histogram = np.bincount(uses["draw"], minlength=1 << 16)
         uses = uses[uses["draw"] < limits_of(histogram[None], cap)[0]]
+    if len(uses) > cap:  # those of one text that is there again and again have one draw
+        uses = uses[np.linspace(0, len(uses) - 1, cap).round().astype(np.int64)]
     return WordUses(
         word=int(uses["word"][0]),
         segments=uses["segment"].astype(np.int64),
         rows=uses["row"].astype(np.int64),
-        documents=uses["document"].copy(),
+        passages=uses["passage"].astype(np.int64),
         keys=uses["key"].copy(),
         n_found=n_found,
     )
@@ -111,24 +164,25 @@ def _uses(
 ) -> npt.NDArray[np.void]:
     """Live uses of the words whose hash is from `low` to below `high`."""
     parts = [np.empty(0, dtype=_USE)]
-    first_document = 0
     for number, segment in enumerate(segments):
-        if segment.n_occurrences:
-            found = open_occurrences(layout, segment)
-            words = np.array(found.records["word"])
-            passages = found.passages()
-            table = read_passages(layout, segment)
-            is_live = live_uses(layout, segment, found, table, passages)
-            is_wanted = is_live & (words >= np.uint64(low)) & (words <= np.uint64(high - 1))
+        if not segment.n_occurrences:
+            continue
+        found, table = open_occurrences(layout, segment), read_passages(layout, segment)
+        ranges = _live_ranges(layout, segment, table)
+        for first in range(0, segment.n_occurrences, BLOCK):
+            records = np.array(found.records[first : first + BLOCK])
+            passages = found.passages_of(np.arange(first, first + len(records)))
+            words = records["word"]
+            is_wanted = (words >= np.uint64(low)) & (words <= np.uint64(high - 1))
+            is_wanted &= _are_live(ranges, records, passages)
             rows = np.flatnonzero(is_wanted)
-            records, own = found.records[rows], passages[rows]
+            own = passages[rows]
             part = np.empty(len(rows), dtype=_USE)
-            part["word"], part["segment"], part["row"] = words[rows], number, rows
-            part["document"] = table.document[own] + first_document
-            part["key"] = table.hashes[own, 0] ^ _spread(records["start"])
-            part["draw"] = records["draw"]
+            part["word"], part["segment"], part["row"] = words[rows], number, first + rows
+            part["passage"] = own
+            part["key"] = table.hashes[own, 0] ^ _spread(records["start"][rows])
+            part["draw"] = records["draw"][rows]
             parts.append(part)
-        first_document += segment.n_documents
     return np.concatenate(parts)
 
 
@@ -138,22 +192,32 @@ def _spread(starts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
 
 
 def live_uses(
-    layout: Layout,
-    segment: SegmentRecord,
-    found: SegmentOccurrences,
-    table: PassageTable,
-    passages: Numbers,
+    layout: Layout, segment: SegmentRecord, found: SegmentOccurrences, table: PassageTable
 ) -> npt.NDArray[np.bool_]:
     """Which occurrences of a segment count: not deleted, and not those of another passage."""
+    return _are_live(_live_ranges(layout, segment, table), found.records, found.passages())
+
+
+def _live_ranges(
+    layout: Layout, segment: SegmentRecord, table: PassageTable
+) -> tuple[Numbers, Numbers]:
+    """The stretch that each passage counts the words of, in its own characters; none of a deleted
+    document."""
     low, high = own_ranges(table)
-    middles = table.start[passages].astype(np.int64) + found.records["start"]
-    middles += found.records["length"] // 2
-    is_live: npt.NDArray[np.bool_] = (middles >= low[passages]) & (middles < high[passages])
     if segment.deletion is not None:
         is_deleted = np.zeros(segment.n_documents, dtype=np.bool_)
         is_deleted[read_deleted(layout, segment)] = True
-        is_live &= ~is_deleted[table.document[passages]]
-    return is_live
+        high = np.where(is_deleted[table.document], low, high)
+    return low - table.start, high - table.start
+
+
+def _are_live(
+    ranges: tuple[Numbers, Numbers], records: OccurrenceRecords, passages: Numbers
+) -> npt.NDArray[np.bool_]:
+    low, high = ranges
+    middles = records["start"].astype(np.int64) + records["length"] // 2
+    are_live: npt.NDArray[np.bool_] = (middles >= low[passages]) & (middles < high[passages])
+    return are_live
 
 
 def own_ranges(table: PassageTable) -> tuple[Numbers, Numbers]:
@@ -184,18 +248,11 @@ class CodeReader:
     def read(self, segments: Numbers, rows: Numbers) -> Codes:
         """Codes of some uses, int8, shape (n, n_components)."""
         codes = np.empty((len(rows), self._n_components), dtype=np.int8)
-        for number in np.unique(segments).tolist():
-            chosen = np.flatnonzero(segments == number)
+        order = np.lexsort((rows, segments))
+        numbers, firsts = np.unique(segments[order], return_index=True)
+        for number, chosen in zip(numbers.tolist(), np.split(order, firsts)[1:], strict=True):
             codes[chosen] = self.open(number).codes[rows[chosen]]
         return codes
-
-    def passages(self, segments: Numbers, rows: Numbers) -> Numbers:
-        """Numbers of the passages of some uses in their segments, int64, shape (n,)."""
-        found = np.empty(len(rows), dtype=np.int64)
-        for number in np.unique(segments).tolist():
-            chosen = np.flatnonzero(segments == number)
-            found[chosen] = self.open(number).passages_of(rows[chosen])
-        return found
 
     def open(self, number: int) -> SegmentOccurrences:
         """The occurrences of one segment."""

@@ -274,7 +274,6 @@ class _Build:
             names,
             self._excluded,
             self._progress,
-            basis.finder.forms if basis else None,
         )
         try:
             # Small products of matrices between batches: threads for them would only wait for

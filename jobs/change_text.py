@@ -43,12 +43,12 @@ def write_over(over: Over, stream: TextIO) -> None:
 
     screen = open_screen(stream)
     if not over.senses:
-        screen.print(f"no sense differs over {over.column} by more than chance")
+        screen.print(Text(f"no sense differs over {over.column} by more than chance"))
         return
     table = Table(box=None, pad_edge=False, header_style="dim")
-    table.add_column(over.column)
+    table.add_column(Text(over.column))
     for value in over.values:
-        table.add_column(value, justify="right")
+        table.add_column(Text(value), justify="right")
     table.add_column("typical words")
     for one in over.senses:
         shares = ["–" if math.isnan(share) else f"{share:.0%}" for share in one.shares]

@@ -32,7 +32,7 @@ from indexes.sense_inventory import SenseInventory, WordSenses
 from jobs.output import appearing, check_file_name, column_names
 from jobs.progress import Progress
 from jobs.query_encoder import QueryOptions
-from jobs.row_files import RowFormat, choose_row_format, write_rows
+from jobs.row_files import RowFormat, choose_row_format, write_tables
 from jobs.targets import Status, Target, TargetColumns, check_there, find_all, find_targets
 from jobs.use_encoder import CutUses, UseEncoder, open_use_encoder
 
@@ -145,7 +145,7 @@ def disambiguate(
         senses, encoder = _open_senses(layout, options)
         run = _Run(corpus, options, senses, encoder, progress)
         with appearing(final) as [file]:
-            n_words = write_rows(run.tables(), run.schema, form, file)
+            n_words = write_tables(run.tables(), run.schema, form, file)
     return DisambiguateSummary(
         out=str(final),
         n_rows=run.n_rows,
@@ -191,8 +191,13 @@ class _Senses:
     """The senses of words by their forms, and why a form has none."""
 
     def __init__(self, inventory: SenseInventory, function_words: frozenset[str]) -> None:
-        self._function_words = function_words
-        self.find = lru_cache(KEPT_WORDS)(inventory.find)
+        self._function_words, self._inventory = function_words, inventory
+        self.find = lru_cache(KEPT_WORDS)(self._find)
+
+    def _find(self, form: str) -> WordSenses | None:
+        """The senses of a word, without its uses, which are many and of no use here."""
+        found = self._inventory.find(form)
+        return replace(found, uses=found.uses[:0].copy()) if found else None
 
     def why_not(self, form: str) -> str:
         """Why a form has no senses, empty if it has some."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -10,14 +10,21 @@ from threadpoolctl import threadpool_limits
 
 from embedder.errors import IndexFormatError
 from embedder.projection import decode_codes
+from embedder.records import Codes
 from embedder.senses import assign, induce, match
 from embedder.vectors import Rows, normalise
 from indexes.durable import check_files
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord, SenseBasis, SenseRecord
-from indexes.occurrences import read_words
-from indexes.sense_inventory import USE, SenseInventory, WordSenses, covers, write_inventory
-from indexes.word_uses import CodeReader, WordUses, iterate_words
+from indexes.sense_inventory import (
+    USE,
+    SenseInventory,
+    WordSenses,
+    as_stored,
+    covers,
+    write_inventory,
+)
+from indexes.word_uses import CodeReader, WordUses, iterate_words, read_frequent_forms
 from jobs.progress import Progress
 
 LEAST_USES = 20
@@ -26,6 +33,9 @@ LEAST_USES = 20
 GROWTH = 1.25
 """A word is grouped anew when its uses are so many times what they were, or this much fewer.
 Until then new uses join the nearest of its senses."""
+
+READ_USES = 500_000
+"""Uses whose codes are read at once, a segment after the other, at some hundred bytes each."""
 
 
 def update_senses(
@@ -47,16 +57,41 @@ def update_senses(
     old = _open_whole(layout, before, progress)
     if old is not None and covers(old.record, segments):
         return old.record
-    progress.start_stage("grouping the uses of words", _n_frequent(layout, segments), "words")
-    forms = _Forms(layout, segments)
+    forms = read_frequent_forms(layout, segments, least=LEAST_USES)
+    progress.start_stage("grouping the uses of words", len(forms), "words")
+    found = iterate_words(layout, segments, least=LEAST_USES, cap=basis.cap)
     reader = CodeReader(layout, segments, basis.n_components)
-    words = []
-    with threadpool_limits(1, user_api="blas"):  # many small products of matrices
-        for uses in iterate_words(layout, segments, least=LEAST_USES, cap=basis.cap):
-            form = forms.find(uses)
-            words.append(_senses(uses, form, reader, old.find(form) if old else None))
+
+    def words() -> Iterator[WordSenses]:
+        for uses, codes in _with_codes(found, reader):
+            form = forms[uses.word]
+            yield _senses(uses, form, codes, old.find(form) if old else None)
             progress.count_documents(1)
-    return write_inventory(layout, words, segments, basis.id)
+
+    with threadpool_limits(1, user_api="blas"):  # many small products of matrices
+        return write_inventory(layout, words(), segments, basis.id)
+
+
+def _with_codes(words: Iterable[WordUses], reader: CodeReader) -> Iterator[tuple[WordUses, Codes]]:
+    """Words with the codes of their uses, shape (n_uses, n_components)."""
+    for group in _groups(words):
+        segments = np.concatenate([uses.segments for uses in group])
+        codes = reader.read(segments, np.concatenate([uses.rows for uses in group]))
+        ends = np.cumsum([len(uses) for uses in group])
+        yield from zip(group, np.split(codes, ends[:-1]), strict=True)
+
+
+def _groups(words: Iterable[WordUses]) -> Iterator[list[WordUses]]:
+    group: list[WordUses] = []
+    n_uses = 0
+    for uses in words:
+        group.append(uses)
+        n_uses += len(uses)
+        if n_uses >= READ_USES:
+            yield group
+            group, n_uses = [], 0
+    if group:
+        yield group
 
 
 def _open_whole(
@@ -73,46 +108,23 @@ def _open_whole(
         return None
 
 
-def _n_frequent(layout: Layout, segments: Sequence[SegmentRecord]) -> int:
-    """About how many words will be looked at."""
-    counts: dict[int, int] = {}
-    for segment in segments:
-        table = read_words(layout, segment)
-        for word, n in zip(table["word"].to_pylist(), table["n_uses"].to_pylist(), strict=True):
-            counts[word] = counts.get(word, 0) + n
-    return sum(n >= LEAST_USES for n in counts.values())
-
-
-class _Forms:
-    """The form of a word, from the segment of its first use."""
-
-    def __init__(self, layout: Layout, segments: Sequence[SegmentRecord]) -> None:
-        self._layout, self._segments = layout, segments
-        self._read: dict[int, dict[int, str]] = {}
-
-    def find(self, uses: WordUses) -> str:
-        number = int(uses.segments[0])
-        if number not in self._read:
-            table = read_words(self._layout, self._segments[number])
-            words, forms = table["word"].to_pylist(), table["form"].to_pylist()
-            self._read[number] = dict(zip(words, forms, strict=True))
-        return self._read[number][uses.word]
-
-
-def _senses(uses: WordUses, form: str, reader: CodeReader, old: WordSenses | None) -> WordSenses:
-    rows = decode_codes(reader.read(uses.segments, uses.rows))
+def _senses(uses: WordUses, form: str, codes: Codes, old: WordSenses | None) -> WordSenses:
+    rows = decode_codes(codes)
     if old is not None and old.n_induced / GROWTH <= len(uses) <= old.n_induced * GROWTH:
         labels, confidences = assign(rows, old.centroids)
         return _word(uses, form, labels, confidences, old.centroids, old.numbers, old.n_induced)
-    found = induce(_by_passage(rows, uses, reader))
-    labels, confidences = assign(rows, found.centroids)
-    numbers = np.arange(1, len(found.centroids) + 1)
+    # What is asked later is compared with centroids that were stored, and so are these uses.
+    found = as_stored(induce(_by_passage(rows, uses)).centroids)
+    counts = np.bincount(assign(rows, found)[0], minlength=len(found))
+    centroids = found[np.argsort(-counts, kind="stable")]
+    labels, confidences = assign(rows, centroids)
+    numbers = np.arange(1, len(centroids) + 1)
     if old is not None:
-        numbers = _continued(old, found.centroids)
-    return _word(uses, form, labels, confidences, found.centroids, numbers, len(uses))
+        numbers = _continued(old, centroids)
+    return _word(uses, form, labels, confidences, centroids, numbers, len(uses))
 
 
-def _by_passage(rows: Rows, uses: WordUses, reader: CodeReader) -> Rows:
+def _by_passage(rows: Rows, uses: WordUses) -> Rows:
     """Mean rows of the uses in each passage; equal uses in equal texts count once.
 
     A passage uses a word in one sense (Gale et al. 1992, one sense per discourse), and its uses
@@ -120,7 +132,7 @@ def _by_passage(rows: Rows, uses: WordUses, reader: CodeReader) -> Rows:
     """
     _, first = np.unique(uses.keys, return_index=True)
     first = np.sort(first)
-    places = np.stack([uses.segments, reader.passages(uses.segments, uses.rows)], axis=1)[first]
+    places = np.stack([uses.segments, uses.passages], axis=1)[first]
     _, numbers = np.unique(places, axis=0, return_inverse=True)
     sums = np.zeros((int(numbers.max()) + 1, rows.shape[1]), dtype=np.float32)
     np.add.at(sums, numbers, rows[first])

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import csv
 import io
-import json
 from collections.abc import Iterable, Iterator
 from enum import StrEnum
 from io import BufferedWriter
@@ -14,7 +12,7 @@ import pyarrow as pa
 
 from embedder.errors import RequestError
 from indexes.parquet_writer import ParquetWriter
-from jobs.output import finite
+from jobs.tables import Format, write_rows
 
 
 class RowFormat(StrEnum):
@@ -50,7 +48,7 @@ def choose_row_format(asked: RowFormat | None, out: str | Path) -> RowFormat:
     return asked or ENDINGS[ending]
 
 
-def write_rows(
+def write_tables(
     tables: Iterable[pa.Table], schema: pa.Schema, form: RowFormat, file: BufferedWriter
 ) -> int:
     """Write tables of one schema as they come; the number of rows.
@@ -73,8 +71,8 @@ def write_rows(
         _write_parquet(counted(), schema, file)
     else:
         stream = io.TextIOWrapper(file, "utf-8", newline="")
-        write = _write_csv if form is RowFormat.CSV else _write_jsonl
-        write(counted(), schema, stream)
+        rows = (row for table in counted() for row in table.to_pylist())
+        write_rows(rows, schema.names, Format(form), stream)
         stream.detach()  # written out, and left open
     return n_rows
 
@@ -83,16 +81,3 @@ def _write_parquet(tables: Iterable[pa.Table], schema: pa.Schema, file: Buffered
     with ParquetWriter(file, schema, compression="zstd") as writer:
         for table in tables:
             writer.write_table(table)
-
-
-def _write_jsonl(tables: Iterable[pa.Table], schema: pa.Schema, stream: io.TextIOWrapper) -> None:
-    for table in tables:
-        for row in table.to_pylist():
-            print(json.dumps(finite(row), ensure_ascii=False, default=str), file=stream)
-
-
-def _write_csv(tables: Iterable[pa.Table], schema: pa.Schema, stream: io.TextIOWrapper) -> None:
-    writer = csv.DictWriter(stream, schema.names)
-    writer.writeheader()
-    for table in tables:
-        writer.writerows(table.to_pylist())

@@ -12,14 +12,17 @@ import numpy.typing as npt
 
 from embedder.errors import IndexMismatchError
 from embedder.senses import match
-from embedder.significance import chance
+from embedder.significance import Counts, chance
+from embedder.vectors import Rows
 from indexes.sense_inventory import WordSenses
+from indexes.sense_uses import Uses
 from jobs.column_values import ColumnValues, read_values
 from jobs.sense_basis import open_basis
 from jobs.senses import Senses
 
-SURE = 0.001
-"""Greatest probability of a change by chance for which it is told without being asked for."""
+SURE = 0.01
+"""Greatest probability that any of the changes that are told without being asked for is chance, of
+however many words they were picked out (Bonferroni's correction)."""
 
 STEADY = 0.02
 """A share that moves less is steady."""
@@ -50,7 +53,8 @@ class SenseChange:
         status: what became of it.
         share: its share of the word's uses in this index.
         other_share: its share in the other.
-        p: how probable so great a difference is by chance (likelihood ratio test).
+        p: how probable so great a difference is by chance (likelihood ratio test). Each document
+            counts once for a sense, for uses in one document are alike.
         words: words typical of its contexts.
     """
 
@@ -96,9 +100,14 @@ def changes_between(here: Senses, other: Senses, word: str | None, k: int) -> li
     else:
         pairs = list(_shared(here, other))
     carried = _Carried(here, other)
-    found = [change for pair in pairs for change in _compare(*pair, carried)]
+    found = [
+        change
+        for old, new in pairs
+        for change in _compare(old.form, _Counted.of(here, old), _Counted.of(other, new), carried)
+    ]
     if word is None:
-        found = [one for one in found if one.p < SURE and one.status is not Status.STEADY]
+        limit = SURE / max(1, len(found))
+        found = [one for one in found if one.p < limit and one.status is not Status.STEADY]
     found.sort(key=lambda one: (one.p, one.word, one.sense, one.other_sense))
     kept = found if word is not None else found[:k]
     return [_with_words(one, here, other) for one in kept]
@@ -106,9 +115,54 @@ def changes_between(here: Senses, other: Senses, word: str | None, k: int) -> li
 
 def _shared(here: Senses, other: Senses) -> Iterator[tuple[WordSenses, WordSenses]]:
     for form in here.inventory:
-        old, new = here.inventory.find(form), other.inventory.find(form)
-        if old is not None and new is not None and max(len(old.numbers), len(new.numbers)) > 1:
-            yield old, new
+        if max(here.inventory.n_senses(form), other.inventory.n_senses(form)) > 1:
+            old, new = here.inventory.find(form), other.inventory.find(form)
+            if old is not None and new is not None:
+                yield old, new
+
+
+@dataclass(frozen=True)
+class _Counted:
+    """A word's senses that have uses in documents that are not deleted, shape (n_senses,).
+
+    Args:
+        names: their names.
+        centroids: their centres, shape (n_senses, n_components).
+        n_uses: uses of each.
+        n_documents: documents that use it.
+    """
+
+    names: list[str]
+    centroids: Rows
+    n_uses: Counts
+    n_documents: Counts
+
+    @classmethod
+    def of(cls, senses: Senses, word: WordSenses) -> _Counted:
+        uses = senses.uses.of(word)
+        once = uses.senses[_once_a_document(senses, uses)]
+        n_uses, n_documents = (
+            (found[:, None] == word.numbers).sum(axis=0) for found in (uses.senses, once)
+        )
+        kept = np.flatnonzero(n_uses)
+        names = [word.names[place] for place in kept.tolist()]
+        return cls(names, word.centroids[kept], n_uses[kept], n_documents[kept])
+
+    def share(self, place: int | None) -> float:
+        """The share of the uses that one of the senses has."""
+        return 0.0 if place is None else int(self.n_uses[place]) / int(self.n_uses.sum())
+
+    def row(self, place: int | None) -> list[int]:
+        """In how many documents the word has one of the senses, and in how many another one."""
+        n = 0 if place is None else int(self.n_documents[place])
+        return [n, int(self.n_documents.sum()) - n]
+
+
+def _once_a_document(senses: Senses, uses: Uses) -> npt.NDArray[np.int64]:
+    """The first use of each sense in each document."""
+    keys = senses.uses.document_numbers(uses) * 65_536 + uses.senses
+    firsts: npt.NDArray[np.int64] = np.unique(keys, return_index=True)[1]
+    return firsts
 
 
 class _Carried:
@@ -119,31 +173,27 @@ class _Carried:
         self._to = open_basis(here.layout, here.manifest.basis).projection
         self._from = open_basis(other.layout, other.manifest.basis).projection
 
-    def centroids(self, word: WordSenses) -> npt.NDArray[np.float32]:
-        """The other index's centroids of a word in this one's components."""
-        return self._to.apply(self._from.restore(word.centroids))
+    def here(self, centroids: Rows) -> Rows:
+        """Centroids of the other index in this one's components."""
+        return self._to.apply(self._from.restore(centroids))
 
 
-def _compare(old: WordSenses, new: WordSenses, carried: _Carried) -> Iterator[SenseChange]:
-    continued = match(old.centroids, carried.centroids(new)).tolist()
+def _compare(form: str, old: _Counted, new: _Counted, carried: _Carried) -> Iterator[SenseChange]:
+    continued = match(old.centroids, carried.here(new.centroids)).tolist()
     pairs: list[tuple[int | None, int | None]] = [
         (place if place >= 0 else None, number) for number, place in enumerate(continued)
     ]
-    pairs += [(place, None) for place in range(len(old.numbers)) if place not in continued]
-    n_old, n_new = int(old.n_uses.sum()), int(new.n_uses.sum())
+    pairs += [(place, None) for place in range(len(old.names)) if place not in continued]
     for before, after in pairs:
-        n_before = 0 if before is None else int(old.n_uses[before])
-        n_after = 0 if after is None else int(new.n_uses[after])
-        table = np.array([[n_before, n_old - n_before], [n_after, n_new - n_after]])
-        share, other_share = n_before / n_old, n_after / n_new
+        share, other_share = old.share(before), new.share(after)
         yield SenseChange(
-            word=old.form,
+            word=form,
             sense="" if before is None else old.names[before],
             other_sense="" if after is None else new.names[after],
             status=_status(before, after, other_share - share),
             share=share,
             other_share=other_share,
-            p=chance(table),
+            p=chance(np.array([old.row(before), new.row(after)])),
         )
 
 
@@ -175,7 +225,7 @@ class SenseOver:
         sense: its name.
         n_uses: its uses at each value.
         shares: its share of the word's uses at each value; NaN where the word has none.
-        p: how probable so uneven shares are by chance.
+        p: how probable so uneven shares are by chance, each document counting once for a sense.
         words: words typical of its contexts.
     """
 
@@ -237,10 +287,10 @@ def changes_over(senses: Senses, column: str, word: str | None, k: int) -> Over:
     if word is not None:
         found = list(_over(senses, senses.find(word), values))
     else:
-        forms = (senses.inventory.find(form) for form in senses.inventory)
-        words = [one for one in forms if one is not None and len(one.numbers) > 1]
-        found = [one for each in words for one in _over(senses, each, values) if one.p < SURE]
-        found = sorted(found, key=lambda one: (one.p, one.sense))[:k]
+        forms = [form for form in senses.inventory if senses.inventory.n_senses(form) > 1]
+        found = [one for form in forms for one in _over(senses, senses.find(form), values)]
+        limit = SURE / max(1, len(found))
+        found = sorted((o for o in found if o.p < limit), key=lambda one: (one.p, one.sense))[:k]
     return Over(
         column=values.column,
         values=values.labels,
@@ -250,12 +300,16 @@ def changes_over(senses: Senses, column: str, word: str | None, k: int) -> Over:
 
 
 def _over(senses: Senses, word: WordSenses, values: ColumnValues) -> Iterator[SenseOver]:
-    uses = senses.uses.of(word)
-    codes = values.codes[senses.uses.document_numbers(uses)]
+    every = senses.uses.of(word)
+    codes = values.codes[senses.uses.document_numbers(every)]
+    uses, codes = every.take(codes >= 0), codes[codes >= 0]
+    once = _once_a_document(senses, uses)
     n_values = len(values.labels)
-    totals = np.bincount(codes[codes >= 0], minlength=n_values)
+    totals, once_totals = (np.bincount(c, minlength=n_values) for c in (codes, codes[once]))
     for number in word.numbers.tolist():
-        own = np.bincount(codes[(codes >= 0) & (uses.senses == number)], minlength=n_values)
+        is_own = uses.senses == number
+        own = np.bincount(codes[is_own], minlength=n_values)
+        own_once = np.bincount(codes[once][is_own[once]], minlength=n_values)
         if own.sum():
             with np.errstate(invalid="ignore"):
                 shares = own / totals
@@ -264,7 +318,7 @@ def _over(senses: Senses, word: WordSenses, values: ColumnValues) -> Iterator[Se
                 sense=f"{word.form}/{number}",
                 n_uses=tuple(own.tolist()),
                 shares=tuple(shares.tolist()),
-                p=chance(np.stack([own, totals - own])),
+                p=chance(np.stack([own_once, once_totals - own_once])),
             )
 
 

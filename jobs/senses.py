@@ -178,7 +178,17 @@ class Senses:
         return found
 
     def _missing(self, form: str) -> WordError:
-        """Why the index has no senses of a word."""
+        """Why the index has no senses of a word.
+
+        Raises:
+            WordError: it looks like the name of a sense, and there is no such word or sense.
+        """
+        word, _, number = form.partition("/")
+        if number:
+            self.choose(form)
+            return WordError(
+                f"{form!r} is one sense, and a word is wanted.", f"Give the word alone: {word}"
+            )
         words = list(find_words(form))
         if len(words) != 1 or (words[0].start, words[0].end) != (0, len(form)):
             return WordError(
@@ -225,7 +235,7 @@ class Senses:
         found = self.find(form)
         if not number:
             return None
-        if not number.isdecimal() or int(number) not in found.numbers:
+        if number not in map(str, found.numbers.tolist()):
             raise WordError(
                 f"{found.form!r} has no sense {number!r}; it has: {', '.join(found.names)}.",
                 f"See them with: embedder senses {found.form}",

@@ -52,7 +52,6 @@ class SegmentSink:
         names: id of each shard's segment.
         excluded: documents that were deleted on request.
         progress: told of every batch of documents.
-        forms: form of each word by its hash, for an index with senses; it grows as texts are read.
     """
 
     def __init__(
@@ -63,9 +62,8 @@ class SegmentSink:
         names: Sequence[str],
         excluded: HashSet,
         progress: Progress,
-        forms: Mapping[int, str] | None = None,
     ) -> None:
-        self._layout, self._manifest, self._forms = layout, manifest, forms
+        self._layout, self._manifest = layout, manifest
         self._names, self._excluded, self._progress = names, excluded, progress
         self._width = manifest.encoder.width
         self._first = len(whole)
@@ -75,6 +73,7 @@ class SegmentSink:
         }
         self._dead: list[DocumentNumbers] = []
         self._writer: SegmentWriter | None = None
+        self._forms: dict[int, str] = {}  # of the words in the segment that is being written
         self._added: list[SegmentRecord] = []
         self._n_committed = 0
         self._committed_at = time.monotonic()
@@ -122,10 +121,12 @@ class SegmentSink:
             counts=rows.counts,
             occurrences=occurrences,
         )
+        for found in cut.words or ():
+            self._forms.update(zip(found.records["word"].tolist(), found.forms, strict=True))
         self._note_excluded(cut, writer.n_documents - len(rows.ids))
         if rows.is_last:
             segment = writer.publish(forms=self._forms)
-            self._writer = None
+            self._writer, self._forms = None, {}
             self._added.append(self._without_excluded(segment))
         self._folders[self._first + rows.shard] = writer.folder
         self._progress.count_documents(rows.n_rows)

@@ -79,18 +79,26 @@ def cut_rows(
     """Cut documents into passages and tokenise them, and find their words if they are wanted."""
     prompt = encoder.prompt(TextKind.PASSAGE)
     for rows in batches:
-        cut = cut_documents(rows.texts, encoder.tokenizer, chunking, prompt=prompt, ids=rows.ids)
+        cut = cut_documents(
+            rows.texts,
+            encoder.tokenizer,
+            chunking,
+            prompt=prompt,
+            ids=rows.ids,
+            with_spans=finder is not None,
+        )
         texts = [rows.texts[p.document][p.start : p.end] for p in cut.passages]
         columns = [(p.document, p.start, p.end, len(p.pieces)) for p in cut.passages]
         hashes = hash_texts(texts)
         document, start, end, n_tokens = np.array(columns, dtype=np.int32).reshape(-1, 4).T.copy()
+        spans = [p.spans for p in cut.passages]
         yield CutRows(
             rows=rows,
             table=PassageTable(document, start, end, n_tokens, hashes),
             pieces=[p.pieces for p in cut.passages],
             n_windowed=cut.n_windowed,
             n_truncated=cut.n_truncated,
-            words=finder.find(texts, hashes, encoder) if finder else None,
+            words=finder.find(texts, hashes, encoder, spans) if finder else None,
         )
 
 

@@ -122,7 +122,10 @@ class UseEncoder:
         wanted = np.unique(owners[owners >= 0])
         kept = [passages[number] for number in wanted.tolist()]
         words = self._basis.finder.find(
-            [texts[p.document][p.start : p.end] for p in kept], table.hashes[wanted], self._encoder
+            [texts[p.document][p.start : p.end] for p in kept],
+            table.hashes[wanted],
+            self._encoder,
+            [p.spans for p in kept],
         )
         own = np.where(owners >= 0, np.searchsorted(wanted, owners), -1)
         places = _places(uses, own, kept, words)
@@ -161,7 +164,12 @@ class UseEncoder:
     def _passages(self, texts: Sequence[str]) -> tuple[list[Passage], PassageTable]:
         prompt = self._encoder.prompt(TextKind.PASSAGE)
         cut = cut_documents(
-            texts, self._encoder.tokenizer, self._chunking, prompt=prompt, ids=texts
+            texts,
+            self._encoder.tokenizer,
+            self._chunking,
+            prompt=prompt,
+            ids=texts,
+            with_spans=True,
         )
         columns = [(p.document, p.start, p.end, len(p.pieces)) for p in cut.passages]
         document, start, end, n_tokens = np.array(columns, dtype=np.int32).reshape(-1, 4).T.copy()

@@ -10,8 +10,10 @@ import pytest
 from embedder import open_encoder
 from embedder.encoders import EncoderOptions, TextEncoder
 from embedder.occurrences import OWN_WEIGHT, PieceRanges, find_pieces, pool_occurrences
+from embedder.passages import cut_documents
 from embedder.projection import fit_projection
 from embedder.records import hash_texts, hash_word
+from embedder.specs import ChunkSpec, Overflow
 from embedder.vectors import normalise
 from embedder.word_uses import WordFinder, draws, encode_words
 from embedder.words import find_words
@@ -93,11 +95,42 @@ def test_function_words_and_numbers_are_no_uses(encoder: TextEncoder) -> None:
     finder = WordFinder(frozenset({"the", "of"}))
     [found] = finder.find(TEXTS[:1], hash_texts(TEXTS[:1]), encoder)
     text = TEXTS[0]
-    forms = [finder.forms[int(word)] for word in found.records["word"]]
-    assert forms == ["bank", "river", "was", "green"]
+    assert found.forms == ["bank", "river", "was", "green"]
+    assert found.records["word"].tolist() == [hash_word(form) for form in found.forms]
     spans = zip(found.records["start"].tolist(), found.records["length"].tolist(), strict=True)
-    assert [text[start : start + length] for start, length in spans] == forms
-    assert found.records["word"][0] == hash_word("bank")
+    assert [text[start : start + length] for start, length in spans] == found.forms
+
+
+def test_words_do_not_depend_on_where_pieces_were_known_from(encoder: TextEncoder) -> None:
+    """Spans that came with the passages, of all or of some, make no difference."""
+    cut = cut_documents(
+        TEXTS,
+        encoder.tokenizer,
+        ChunkSpec(overflow=Overflow.TRUNCATE, window=16, stride=16),
+        prompt="",
+        ids=TEXTS,
+        with_spans=True,
+    )
+    texts = [TEXTS[p.document][p.start : p.end] for p in cut.passages]
+    spans = [p.spans for p in cut.passages]
+    assert any(spans) and not all(spans)
+    finder = WordFinder(frozenset({"the"}))
+    found, wanted = (finder.find(texts, hash_texts(texts), encoder, s) for s in (spans, None))
+    for one, other in zip(found, wanted, strict=True):
+        np.testing.assert_array_equal(one.records, other.records)
+        np.testing.assert_array_equal(one.ranges.first, other.ranges.first)
+        np.testing.assert_array_equal(one.ranges.last, other.ranges.last)
+        np.testing.assert_array_equal(one.is_text, other.is_text)
+        assert one.forms == other.forms
+
+
+def test_a_word_of_several_pieces_is_their_sum() -> None:
+    """The states of a word's pieces are added up, also where words share a piece."""
+    states = np.random.default_rng(1).standard_normal((9, 4)).astype(np.float32)
+    first, last = np.array([[1, 2], [3, 6], [5, 6], [6, 9]], dtype=np.int32).T
+    found = pool_occurrences(states, np.zeros(9, dtype=np.bool_), PieceRanges(first, last))
+    sums = np.stack([states[a:b].sum(axis=0) for a, b in zip(first, last, strict=True)])
+    np.testing.assert_allclose(found, normalise(sums), rtol=1e-5)
 
 
 def test_draws_are_uniform_and_of_the_place() -> None:

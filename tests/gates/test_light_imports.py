@@ -54,6 +54,20 @@ def test_a_search_loads_no_training_library(tmp_path: Path, demo_index: Path) ->
     assert not loaded & TRAINING
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    "command", ["senses river", "senses --list", "senses river --by title", "neighbours river"]
+)
+def test_senses_are_shown_without_an_encoder(
+    tmp_path: Path, demo_index: Path, command: str
+) -> None:
+    """What an index says of its words needs no network: neither torch nor OpenVINO is loaded."""
+    arguments = [*command.split(), "--index", str(demo_index)]
+    loaded = modules_after(tmp_path / "modules", RUN_MAIN, *arguments)
+    assert "jobs.senses" in loaded
+    assert not loaded & (TRAINING | {"openvino"})
+
+
 @pytest.mark.parametrize("module", ["pyarrow", "duckdb"])
 def test_the_probe_sees_a_heavy_library(tmp_path: Path, module: str) -> None:
     """A heavy library that the code loads is among the names that come back."""

@@ -66,15 +66,17 @@ def test_merged_segments_hold_what_is_live(layout: Layout, monkeypatch: pytest.M
 def uses(layout: Layout, segments: list[SegmentRecord], cap: int) -> dict[str, list[object]]:
     """The uses of each word in documents that are not deleted: id, place, and code of each."""
     forms = {k: v for segment in segments for k, v in read_forms(layout, segment).items()}
-    ids = [
-        name for s in segments for t in read_documents(layout, s) for name in t["__id"].to_pylist()
-    ]
+    ids = []
+    for segment in segments:
+        own = [n for t in read_documents(layout, segment) for n in t["__id"].to_pylist()]
+        ids.append([own[number] for number in read_passages(layout, segment).document])
     reader, found = CodeReader(layout, segments, 8), {}
     for word in iterate_words(layout, segments, least=1, cap=cap):
         codes = reader.read(word.segments, word.rows).tolist()
         rows = zip(word.segments.tolist(), word.rows.tolist(), strict=True)
         starts = [int(reader.open(number).records["start"][row]) for number, row in rows]
-        names = [ids[number] for number in word.documents]
+        passages = zip(word.segments.tolist(), word.passages.tolist(), strict=True)
+        names = [ids[number][passage] for number, passage in passages]
         found[forms[word.word]] = list(zip(names, starts, codes, strict=True))
     return found
 
@@ -105,6 +107,31 @@ def test_uses_of_words_stay(
     assert uses(layout, [merged], cap) == before
     assert len(before) == 13
     assert max(map(len, before.values())) == (9 if cap == 9 else 80 - len(deleted))
+
+
+def test_codes_are_read_in_the_order_asked_for(layout: Layout) -> None:
+    """Codes of uses in several segments come as they were asked for; of none, there are none."""
+    basis = make_basis(layout, 1000)
+    run = [
+        write_segment(layout, name, unit_rows(5), texts=["the river bank"] * 5, basis=basis)
+        for name in ("a", "b", "c")
+    ]
+    reader = CodeReader(layout, run, 8)
+    segments, rows = np.array([2, 0, 2, 0, 1]), np.array([7, 3, 1, 0, 14])
+    wanted = [reader.open(n).codes[row] for n, row in zip(segments.tolist(), rows, strict=True)]
+    np.testing.assert_array_equal(reader.read(segments, rows), wanted)
+    assert reader.read(segments[:0], rows[:0]).shape == (0, 8)
+
+
+def test_a_text_that_is_there_too_often_is_sampled_too(layout: Layout) -> None:
+    """No word has more uses than the cap, also where equal texts leave nothing to draw by."""
+    texts = ["the same river bank"] * 40
+    segment = write_segment(
+        layout, "s", unit_rows(40), texts=texts, basis=make_basis(layout, cap=9)
+    )
+    assert segment.n_occurrences == 160
+    found = uses(layout, [segment], 9)
+    assert {form: len(own) for form, own in found.items()} == dict.fromkeys(texts[0].split(), 9)
 
 
 def test_shards_move_with_their_documents(layout: Layout) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,13 @@ from embedder.errors import IndexFormatError
 from embedder.records import hash_word
 from indexes.layout import CENTROIDS_FILE, SENSES_FILE, USES_FILE, Layout
 from indexes.manifest import SenseRecord
-from indexes.sense_inventory import USE, SenseInventory, WordSenses, write_inventory
+from indexes.sense_inventory import (
+    USE,
+    SenseInventory,
+    WordSenses,
+    as_stored,
+    write_inventory,
+)
 
 FORMS = sorted(("bank", "crane", "river"), key=hash_word)
 FILES = (SENSES_FILE, CENTROIDS_FILE, USES_FILE)
@@ -65,6 +72,18 @@ def test_words_are_read_back(written: tuple[Layout, SenseRecord]) -> None:
         np.testing.assert_array_equal(found.uses, wanted.uses)
         np.testing.assert_allclose(found.centroids, wanted.centroids, atol=1e-3)
     assert inventory.find("never") is None
+
+
+def test_centroids_that_were_stored_stay(tmp_path: Path) -> None:
+    """Centroids in the precision of the file are read back, and written again, to the last bit."""
+    layout = Layout(tmp_path / "an.index")
+    centroids = as_stored(unit_rows(8, width=96))
+    words = [replace(word("bank", 8), centroids=centroids)]
+    for _ in range(2):
+        found = SenseInventory(layout, write_inventory(layout, words, [], "basis")).find("bank")
+        assert found is not None
+        assert found.centroids.tobytes() == centroids.tobytes()
+        words = [found]
 
 
 @pytest.mark.parametrize("name", FILES)

@@ -239,6 +239,8 @@ def test_pairs_have_their_sides_numbered(tmp_path: Path) -> None:
         ({"text": "bank", "start": 2, "end": 2}, LabelError, "Row 2 .* characters 2 to 2"),
         ({"text": "a river"}, LabelError, "Row 2 .*'bank' is not in 'a river'"),
         ({"text": "bank", "sense": None}, LabelError, "Row 2 .* nothing in the column 'sense'"),
+        ({"text": "bank", "start": 0.5, "end": 4}, LabelError, "Row 2 .* 0.5 .* whole number"),
+        ({"tokens": [None], "target_index": 0}, LabelError, "Row 2 .* no list of texts"),
         ({"tokens": ["a"]}, ColumnError, "does not say where words stand"),
     ],
 )
@@ -251,6 +253,13 @@ def test_bad_rows_are_named(
     rows.append({"word": "bank", "sense": "x", **row})
     with pytest.raises(kind, match=message):
         read_uses([write(tmp_path / "bad.parquet", rows)], COLUMNS)
+
+
+def test_a_target_stands_where_it_is_found(tmp_path: Path) -> None:
+    """Letters that are longer in lower case do not move the word behind them."""
+    row = {"word": "bank", "text": "İİ the Bank", "sense": "x"}
+    [found] = read_uses([write(tmp_path / "x.parquet", [row])], COLUMNS)
+    assert found.use.text[found.use.start : found.use.end] == "Bank"
 
 
 def test_bad_files_are_named(tmp_path: Path) -> None:
@@ -269,7 +278,7 @@ def test_bad_files_are_named(tmp_path: Path) -> None:
             read_uses([tmp_path / f"{name}.parquet"], COLUMNS)
 
 
-@pytest.mark.parametrize("score", ["high", None])
+@pytest.mark.parametrize("score", ["high", "nan", None])
 def test_a_score_that_is_no_number(tmp_path: Path, score: str | None) -> None:
     """A pair whose score is missing or no number is an error with the row's number."""
     row = {"word": "bank", "text1": "bank", "text2": "bank", "score": score}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import shutil
 from collections.abc import Callable, Iterator
@@ -16,9 +17,12 @@ from embedder.errors import RequestError, WordError
 from embedder.words import find_words
 from indexes.layout import Layout
 from indexes.manifest_file import read_manifest
+from indexes.sense_inventory import WordSenses
+from indexes.sense_uses import Uses
 from jobs import open_index
+from jobs.change_text import write_over
 from jobs.query import Index
-from jobs.sense_changes import Status, changes_between, changes_over
+from jobs.sense_changes import Over, SenseOver, Status, changes_between, changes_over
 from jobs.sense_lists import most_ambiguous, sense_entropies
 from jobs.senses import Senses, open_senses
 
@@ -134,9 +138,15 @@ def test_deleted_documents_have_no_uses(banks: Path, tmp_path: Path, run: Run) -
     assert [(sense.name, sense.n_uses) for sense in view.senses] == [("bank/1", len(MONEY))]
 
 
-def meaning_of_words(words: tuple[str, ...]) -> str:
-    """What a sense with these typical words means."""
-    return "river" if {"river", "canal", "stream", "grassy", "muddy"} & set(words) else "money"
+def test_the_first_sense_has_most_uses(tmp_path: Path, run: Run) -> None:
+    """Senses are numbered by their uses, however few passages these stand in."""
+    often = [text[:-1] + " and every other bank of the river." for text in RIVER]
+    corpus = write_banks(tmp_path / "often.parquet", [*often, *MONEY])
+    assert run("index", corpus, "--out", tmp_path / "often.index").returncode == 0
+    with open_senses(tmp_path / "often.index") as senses:
+        word = senses.find("bank")
+    assert word.names == ["bank/1", "bank/2"]
+    assert word.n_uses.tolist() == [2 * len(RIVER), len(MONEY)]
 
 
 def test_names_stay_when_the_index_grows(banks: Path, tmp_path: Path, run: Run) -> None:
@@ -293,7 +303,30 @@ def test_senses_differ_over_a_column(senses: Senses, names: dict[str, str]) -> N
     assert {one.sense for one in changes_over(senses, "year", None, 50).senses} >= set(names)
 
 
+def test_a_document_counts_once(senses: Senses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """More uses in the same documents make no change surer, for they are alike."""
+    usual = changes_over(senses, "year", "bank", 10)
+    of = senses.uses.of
+
+    def repeated(word: WordSenses) -> Uses:
+        uses = of(word)
+        return uses.take(np.repeat(np.arange(len(uses)), 5))
+
+    monkeypatch.setattr(senses.uses, "of", repeated)
+    found = changes_over(senses, "year", "bank", 10)
+    assert [one.p for one in found.senses] == [one.p for one in usual.senses]
+    assert [one.shares for one in found.senses] == [one.shares for one in usual.senses]
+
+
 # --- the command line ---
+
+
+def test_values_of_a_column_are_shown_as_they_are() -> None:
+    """What looks like markup in the values of a column is text."""
+    one = SenseOver(word="bank", sense="bank/1", n_uses=(1, 2), shares=(0.5, 1.0), p=0.5)
+    stream = io.StringIO()
+    write_over(Over(column="[b]", values=("[/x]", "[red]"), n_without=1, senses=(one,)), stream)
+    assert all(text in stream.getvalue() for text in ("[b]", "[/x]", "[red]"))
 
 
 def test_the_inventory_is_readable(banks: Path, run: Run) -> None:
@@ -408,6 +441,8 @@ def test_contexts_that_do_not_say_which_are_refused(index: Index) -> None:
         (("senses", "bank", "--by", "year", "--diff", "x.index"), "two questions"),
         (("senses", "bank", "--by", "month"), "no metadata column 'month'"),
         (("senses", "bank", "--diff", "nothing.index"), "no index at nothing.index"),
+        (("senses", "bank/3"), "has no sense '3'"),
+        (("senses", "bank/2"), "one sense, and a word is wanted"),
         (("neighbours", "zeppelin"), "occurs 2 times"),
         (("neighbours", "bank", "--sense", "3"), "has no sense '3'"),
         (("neighbours", "bank", "--in", "the water"), "is not in"),

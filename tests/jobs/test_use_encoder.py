@@ -37,7 +37,7 @@ def stored(tiny_index: Path) -> tuple[list[Use], Rows]:
     found, table = open_occurrences(layout, segment), read_passages(layout, segment)
     texts = pq.read_table(layout.segment(segment.id) / DOCUMENTS_FILE)["__text"].to_pylist()
     passages = found.passages()
-    rows = np.flatnonzero(live_uses(layout, segment, found, table, passages))
+    rows = np.flatnonzero(live_uses(layout, segment, found, table))
     uses = []
     for row in rows.tolist():
         passage, record = passages[row], found.records[row]
