@@ -230,7 +230,7 @@ def _k_means(rows: npt.NDArray[np.float64], groups: Labels, n_steps: int = 10) -
         moved = _nearest(rows, _means(rows, groups))
         if np.array_equal(moved, groups):
             break
-        groups = np.unique(moved, return_inverse=True)[1]
+        groups = _numbered(moved)
     return groups
 
 
@@ -240,8 +240,14 @@ def _without_tiny(rows: npt.NDArray[np.float64], groups: Labels, least: float) -
         sizes = np.bincount(groups)
         if len(sizes) == 1 or sizes.min() >= least:
             return groups
-        kept = np.delete(_means(rows, groups), sizes.argmin(), axis=0)
-        groups = np.unique(_nearest(rows, kept), return_inverse=True)[1]
+        kept = _means(rows, groups)[np.arange(len(sizes)) != sizes.argmin()]
+        groups = _numbered(_nearest(rows, kept))
+
+
+def _numbered(groups: Labels) -> Labels:
+    """Groups numbered without gaps, in their order."""
+    numbers: Labels = np.cumsum(np.bincount(groups) > 0) - 1
+    return numbers[groups]
 
 
 def _silhouette(distances: npt.NDArray[np.float64], groups: Labels) -> float:
