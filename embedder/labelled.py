@@ -13,10 +13,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from embedder.errors import ColumnError, LabelError, SourceError
+from embedder.errors import ColumnError, LabelError
 from embedder.occurrences import Use
+from embedder.whole_table import check_columns, read_whole_table, table_rows, value_in
 
 LABEL_NAMES = ("sense", "class_id", "label")
 """Columns that are taken for the label of a use, in this order."""
@@ -81,13 +81,13 @@ def read_uses(paths: Sequence[str | Path], columns: LabelColumns) -> list[Labell
     """
     found = []
     for path in paths:
-        table = _read(path)
+        table = read_whole_table(path)
         label = _choose(columns.label, LABEL_NAMES, table, path)
-        _check_there([columns.word], table, path)
+        check_columns([columns.word], table, path)
         place = _Place(columns, "", table, path)
-        for number, row in enumerate(_rows(table), 1):
-            word = _value(row, columns.word, number, path)
-            value = _value(row, label, number, path)
+        for number, row in enumerate(table_rows(table), 1):
+            word = value_in(row, columns.word, number, path)
+            value = value_in(row, label, number, path)
             found.append(LabelledUse(str(word), place.use(row, number), str(value)))
     return found
 
@@ -117,12 +117,12 @@ def read_scores(path: str | Path, columns: LabelColumns) -> list[LabelledPair]:
 def _read_pairs(
     path: str | Path, columns: LabelColumns, names: Sequence[str], convert: Any
 ) -> list[LabelledPair]:
-    table = _read(path)
+    table = read_whole_table(path)
     label = _choose(columns.label, names, table, path)
     first, second = (_Place(columns, number, table, path) for number in "12")
     pairs = []
-    for number, row in enumerate(_rows(table), 1):
-        value = _value(row, label, number, path)
+    for number, row in enumerate(table_rows(table), 1):
+        value = value_in(row, label, number, path)
         try:
             score = convert(value)
         except (KeyError, TypeError, ValueError) as error:
@@ -179,13 +179,15 @@ class _Place:
         return use
 
     def _by_characters(self, row: Mapping[str, Any], number: int) -> Use:
-        values = (_value(row, n, number, self._path) for n in (self._text, self._start, self._end))
+        values = (
+            value_in(row, n, number, self._path) for n in (self._text, self._start, self._end)
+        )
         text, start, end = values
         return Use(text, int(start), int(end))
 
     def _by_tokens(self, row: Mapping[str, Any], number: int) -> Use:
-        tokens = _value(row, self._tokens, number, self._path)
-        index = int(_value(row, self._index, number, self._path))
+        tokens = value_in(row, self._tokens, number, self._path)
+        index = int(value_in(row, self._index, number, self._path))
         length = int(row.get(self._length) or 1)
         if not 0 <= index < index + length <= len(tokens):
             raise LabelError(
@@ -197,34 +199,16 @@ class _Place:
         return Use(" ".join(tokens), start, start + len(" ".join(tokens[index : index + length])))
 
     def _by_target(self, row: Mapping[str, Any], number: int) -> Use:
-        text, target = (_value(row, n, number, self._path) for n in (self._text, self._target))
+        text, target = (value_in(row, n, number, self._path) for n in (self._text, self._target))
         start = text.lower().find(target.lower())
         if start < 0 or not target:
             raise LabelError(f"Row {number} of {self._path}: {target!r} is not in {text[:80]!r}.")
         return Use(text, start, start + len(target))
 
 
-def _read(path: str | Path) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise SourceError(
-            f"{path} cannot be read as Parquet: {cause}", "Check that the file is there, and whole."
-        ) from error
-    if not table.num_rows:
-        raise SourceError(f"{path} has no rows.", "There is nothing to measure.")
-    return table
-
-
-def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
-
-
 def _choose(asked: str | None, names: Sequence[str], table: pa.Table, path: str | Path) -> str:
     if asked is not None:
-        _check_there([asked], table, path)
+        check_columns([asked], table, path)
         return asked
     for name in names:
         if name in table.column_names:
@@ -234,19 +218,3 @@ def _choose(asked: str | None, names: Sequence[str], table: pa.Table, path: str 
         f"{', '.join(table.column_names)}.",
         "Name the one with the labels with --label.",
     )
-
-
-def _check_there(names: Sequence[str], table: pa.Table, path: str | Path) -> None:
-    for name in names:
-        if name not in table.column_names:
-            raise ColumnError(
-                f"{path} has no column {name!r}; it has: {', '.join(table.column_names)}.",
-                "Name the columns as --help says.",
-            )
-
-
-def _value(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> Any:
-    value = row[name]
-    if value is None:
-        raise LabelError(f"Row {number} of {path} has nothing in the column {name!r}.")
-    return value
