@@ -43,6 +43,12 @@ class WordFolder:
     method: str
     vectors: WordVectors
 
+    @property
+    def title(self) -> str:
+        """What the vectors are, in a few words."""
+        n, width = len(self.vectors), self.vectors.width
+        return f"{self.path}: {self.method}, {n:,} words, {width} components"
+
     def find(self, word: str) -> int:
         """The number of a word, whatever its case.
 

@@ -23,6 +23,7 @@ from jobs.cli.neighbours import neighbours_command
 from jobs.cli.search import search_command
 from jobs.cli.senses import senses_command
 from jobs.cli.verify import verify_command
+from jobs.cli.word_vectors import words_group
 
 INTERRUPTED = 130
 
@@ -62,6 +63,7 @@ cli.add_command(compact_command)
 cli.add_command(export_command)
 cli.add_command(verify_command)
 cli.add_command(evaluate_group)
+cli.add_command(words_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
