@@ -20,12 +20,11 @@ class ArrayFile:
         kind: their type.
 
     Raises:
-        OSError: the file cannot be opened.
+        OSError: there is no such file.
     """
 
     def __init__(self, path: Path, kind: npt.DTypeLike) -> None:
-        self._file = path.open("rb")
-        self._kind = np.dtype(kind)
+        self._path, self._kind = path, np.dtype(kind)
         self._n = path.stat().st_size // self._kind.itemsize
 
     def __len__(self) -> int:
@@ -33,8 +32,8 @@ class ArrayFile:
 
     def read(self, start: int, end: int) -> npt.NDArray[Any]:
         """The numbers from `start` to `end`, or to the end of the file."""
-        self._file.seek(start * self._kind.itemsize)
-        return np.fromfile(self._file, self._kind, max(0, min(end, self._n) - start))
+        n, offset = max(0, min(end, self._n) - start), start * self._kind.itemsize
+        return np.fromfile(self._path, self._kind, n, offset=offset)
 
     def rank(self, key: int) -> int:
         """How many of the numbers, which are in order, are less than a key."""

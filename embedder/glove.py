@@ -24,8 +24,8 @@ X_MAX = 100.0
 ALPHA = 0.75
 """The paper's f(x) = min(1, (x / X_MAX) ** ALPHA)."""
 
-NOTHING = 1e-8
-"""What AdaGrad's sums of squares begin at, so that no gradient divides by zero."""
+FIRST_SQUARES = 1e-8
+"""What AdaGrad's sums of squares begin at, so that nothing is divided by zero."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -54,7 +54,7 @@ class Side:
 
     def __init__(self, parameters: Rows) -> None:
         self.parameters = parameters
-        self.squares: Rows = np.full_like(parameters, NOTHING)
+        self.squares: Rows = np.full_like(parameters, FIRST_SQUARES)
 
     @classmethod
     def draw(cls, n_words: int, width: int, chance: np.random.Generator) -> Side:

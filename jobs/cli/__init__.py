@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from jobs.cli.compact import compact_command
+from jobs.cli.compare import compare_command
 from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.evaluate import evaluate_group
@@ -56,6 +57,7 @@ cli.add_command(search_command)
 cli.add_command(senses_command)
 cli.add_command(neighbours_command)
 cli.add_command(map_command)
+cli.add_command(compare_command)
 cli.add_command(info_command)
 cli.add_command(disambiguate_command)
 cli.add_command(delete_command)

@@ -237,9 +237,9 @@ def words_command(folder: str, data: tuple[str, ...], **options: Any) -> None:
                            for each section if there is a column section, and for all of a file
     Questions with a word that has no vector are counted and left out.
     """
-    from jobs.evaluate_words import WORD_SCORE_COLUMNS, evaluate_words, write_word_scores
     from jobs.tables import choose_format, write_table
     from jobs.word_folder import open_words
+    from jobs.word_scores import WORD_SCORE_COLUMNS, evaluate_words, write_word_scores
 
     form = choose_format(options["format"], options["out"])
     words = open_words(folder)

@@ -10,7 +10,7 @@ import click
 from jobs.cli.sizes import MEMORY
 
 if TYPE_CHECKING:
-    from jobs.train_words import TrainWordsSummary
+    from jobs.word_training import TrainWordsSummary
 
 
 @click.group("words")
@@ -57,7 +57,7 @@ def train_command(**options: Any) -> None:
     row for row.
     """
     from jobs.progress import show_progress
-    from jobs.train_words import Method, TrainWordsOptions, train_words
+    from jobs.word_training import Method, TrainWordsOptions, train_words
 
     form, quiet = options.pop("format"), options.pop("quiet")
     asked = TrainWordsOptions(**{**options, "method": Method(options["method"])})
