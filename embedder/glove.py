@@ -35,13 +35,14 @@ class GloveOptions:
     Args:
         width: components of a vector.
         epochs: times that each cell is seen.
-        learning_rate: AdaGrad's; the paper's .05.
+        learning_rate: AdaGrad's. The paper has .05 for steps of one cell; a block's steps are
+            fewer and surer, and .1 led to better vectors.
         seed: of the first vectors and of the order of the blocks.
     """
 
     width: int = 100
     epochs: int = 25
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     seed: int = 0
 
 
@@ -71,8 +72,11 @@ class Side:
             learning_rate: the most that one step moves a parameter.
         """
         squares = self.squares[at]
-        squares += gradient**2
-        self.parameters[at] -= np.float32(learning_rate) * gradient / np.sqrt(squares)
+        squares += gradient * gradient
+        step = np.sqrt(squares)
+        np.divide(gradient, step, out=step)
+        step *= np.float32(learning_rate)
+        self.parameters[at] -= step
 
 
 def cell_weights(counts: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
@@ -96,28 +100,23 @@ def block_gradients(
     Returns:
         The loss, and its gradients by `rows` and by `columns`.
     """
-    at_rows, at_columns, counts = cells
-    products = np.einsum("ij,ij->i", rows[at_rows, :-1], columns[at_columns, :-1])
-    errors = products + rows[at_rows, -1] + columns[at_columns, -1] - np.log(counts)
-    weighted = cell_weights(counts) * errors
-    ends = np.concatenate([[0], np.cumsum(np.bincount(at_rows, minlength=len(rows)))])
+    at_rows, at_columns = cells.rows.astype(np.intp), cells.columns.astype(np.intp)
+    # A vector meets the other side's bias as if by a one in the bias's place.
+    met_rows, met_columns = _met(rows), _met(columns)
+    products = np.einsum("ij,ij->i", rows.take(at_rows, 0), met_columns.take(at_columns, 0))
+    errors = products + columns[:, -1].take(at_columns) - np.log(cells.counts)
+    weighted = cell_weights(cells.counts) * errors
+    ends = np.searchsorted(at_rows, np.arange(len(rows) + 1)).astype(np.int32)
     matrix = csr_array(
-        (weighted, at_columns.astype(np.int32), ends.astype(np.int32)),
-        shape=(len(rows), len(columns)),
+        (weighted, at_columns.astype(np.int32), ends), shape=(len(rows), len(columns))
     )
-    return (
-        0.5 * float(weighted @ errors),
-        _without_bias(matrix, columns),
-        _without_bias(matrix.T, rows),
-    )
+    return 0.5 * float(weighted @ errors), matrix @ met_columns, matrix.T @ met_rows
 
 
-def _without_bias(matrix: csr_array, other: Rows) -> Rows:
-    """Sums of the other side's vectors, weighted by errors; a bias is met as if by a one."""
-    met = other.copy()
+def _met(parameters: Rows) -> Rows:
+    met = parameters.copy()
     met[:, -1] = 1
-    gradient: Rows = matrix @ met
-    return gradient
+    return met
 
 
 def train_glove(

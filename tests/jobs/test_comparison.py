@@ -42,9 +42,7 @@ def banks(tmp_path_factory: pytest.TempPathFactory, run: Run) -> Path:
     folder = tmp_path_factory.mktemp("banks")
     texts = [*TEXTS, *LOANS, f"{HOSTILE} on the bank of the river {HOSTILE}"]
     corpus = write_banks(folder / "banks.parquet", texts)
-    done = run(
-        "index", corpus, "--out", folder / "banks.index", "--model", tiny_model, "--engine", "torch"
-    )
+    done = run("index", corpus, "--out", folder / "banks.index", "--engine", "torch")
     assert done.returncode == 0, done.stderr
     return folder / "banks.index"
 
