@@ -40,7 +40,12 @@ class Method(StrEnum):
 
 
 WINDOWS = {Method.WORD2VEC: 5, Method.GLOVE: 10}
-EPOCHS = {Method.WORD2VEC: 5, Method.GLOVE: 25}
+GLOVE_EPOCHS = 25
+WORD2VEC_EPOCHS = (5, 30)
+WORD2VEC_WORDS = 5_000_000
+"""Words that Word2Vec reads where no epochs are asked for, within the epochs above. In five
+epochs of a small text its vectors hardly leave where they began, and all words are alike."""
+
 BYTES_A_COMPONENT = {Method.WORD2VEC: 12, Method.GLOVE: 20}
 """Of a word while it is trained: two vectors, what their training remembers, the result."""
 
@@ -58,7 +63,7 @@ class TrainWordsOptions:
         width: components of a vector.
         window: words on either side that count; None for 5 with word2vec and 10 with GloVe.
         least_count: words with fewer uses get no vector.
-        epochs: None for 5 with word2vec and 25 with GloVe.
+        epochs: None for 25 with GloVe, and with word2vec for 5, or up to 30 on little text.
         seed: of all that is drawn by chance.
         memory: bytes to use, about, beside what the program itself takes.
         threads: of word2vec; with more than one, its vectors differ a little between runs.
@@ -137,6 +142,7 @@ def train_words(options: TrainWordsOptions, progress: Progress | None = None) ->
     shards = corpus.shards(options.limit)
     with _working_beside(final) as room:
         stream, counts = _read(corpus, shards, options, room, progress)
+        options = replace(options, epochs=options.epochs or _epochs(options.method, stream))
         rows, found = _train(stream, options, room, progress)
         progress.start_stage("writing")
         summary = TrainWordsSummary(
@@ -162,7 +168,6 @@ def _checked(options: TrainWordsOptions) -> TrainWordsOptions:
     options = replace(
         options,
         window=WINDOWS[options.method] if options.window is None else options.window,
-        epochs=EPOCHS[options.method] if options.epochs is None else options.epochs,
     )
     for name in ("width", "window", "least_count", "epochs", "threads", "limit"):
         value = getattr(options, name)
@@ -248,6 +253,14 @@ def _check_words(stream: WordStream, corpus: Corpus, options: TrainWordsOptions)
             f"--memory allows {options.memory >> 20:,}.",
             f"Allow more, or give --least-count {least} or a smaller --width.",
         )
+
+
+def _epochs(method: Method, stream: WordStream) -> int:
+    """The epochs where none are asked for."""
+    if method is Method.GLOVE:
+        return GLOVE_EPOCHS
+    least, most = WORD2VEC_EPOCHS
+    return max(least, min(most, -(-WORD2VEC_WORDS // stream.vocabulary.n_uses)))
 
 
 def _train(

@@ -36,7 +36,11 @@ def words_group() -> None:
     default=5,
     help="Words with fewer uses get no vector.",
 )
-@click.option("--epochs", type=click.IntRange(1), help="[default: 5 with word2vec, 25 with glove]")
+@click.option(
+    "--epochs",
+    type=click.IntRange(1),
+    help="[default: 25 with glove; with word2vec 5, up to 30 where there is little text]",
+)
 @click.option("--seed", type=click.IntRange(0), default=1, help="Of all that is drawn by chance.")
 @click.option(
     "--memory", type=MEMORY, metavar="SIZE", default="1G", help="Most memory for it, about."
