@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from jobs.summary import BuildSummary
     from jobs.word_folder import WordFolder, open_words
     from jobs.word_scores import evaluate_words
-    from jobs.word_training import Method, TrainWordsOptions, TrainWordsSummary, train_words
+    from jobs.word_training import TrainWordsSummary, train_words
+    from jobs.word_training_options import Method, TrainWordsOptions
 
 __all__ = [
     "BuildOptions",
@@ -47,8 +48,8 @@ _HOMES = {
     "Comparison": "jobs.comparison",
     "Hit": "jobs.query",
     "Index": "jobs.query",
-    "Method": "jobs.word_training",
-    "TrainWordsOptions": "jobs.word_training",
+    "Method": "jobs.word_training_options",
+    "TrainWordsOptions": "jobs.word_training_options",
     "TrainWordsSummary": "jobs.word_training",
     "WordFolder": "jobs.word_folder",
     "build_index": "jobs.build",

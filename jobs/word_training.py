@@ -8,12 +8,11 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
-from enum import StrEnum
 from pathlib import Path
 from typing import Any
 
 from embedder.columns import ColumnRequest
-from embedder.cooccurrences import LONGEST_WINDOW, count_cooccurrences
+from embedder.cooccurrences import count_cooccurrences
 from embedder.corpus import Corpus, Shard, open_corpus, read_shards
 from embedder.errors import OutputError, RequestError, SourceError
 from embedder.glove import GloveOptions, train_glove
@@ -25,21 +24,8 @@ from indexes.durable import make_folder, temporary_beside
 from indexes.lock import hold_lock
 from jobs.progress import Progress
 from jobs.word_folder import check_new, write_word_folder
+from jobs.word_training_options import Method, TrainWordsOptions, check_options
 
-MEMORY = 1 << 30
-
-
-class Method(StrEnum):
-    """How vectors are trained."""
-
-    WORD2VEC = "word2vec"
-    """Skip-grams with negative samples (Mikolov et al. 2013), by gensim."""
-
-    GLOVE = "glove"
-    """Global vectors (Pennington et al. 2014)."""
-
-
-WINDOWS = {Method.WORD2VEC: 5, Method.GLOVE: 10}
 GLOVE_EPOCHS = 25
 WORD2VEC_EPOCHS = (5, 30)
 WORD2VEC_WORDS = 5_000_000
@@ -48,39 +34,6 @@ epochs of a small text its vectors hardly leave where they began, and all words 
 
 BYTES_A_COMPONENT = {Method.WORD2VEC: 12, Method.GLOVE: 20}
 """Of a word while it is trained: two vectors, what their training remembers, the result."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainWordsOptions:
-    """What to train, on what, and where to.
-
-    Args:
-        sources: Parquet files, folders, globs or URLs.
-        method: how.
-        out: the folder, which must not be there.
-        text: the column with the text; None to find it.
-        limit: only the first so many rows.
-        width: components of a vector.
-        window: words on either side that count; None for 5 with word2vec and 10 with GloVe.
-        least_count: words with fewer uses get no vector.
-        epochs: None for 25 with GloVe, and with word2vec for 5, or up to 30 on little text.
-        seed: of all that is drawn by chance.
-        memory: bytes to use, about, beside what the program itself takes.
-        threads: of word2vec; with more than one, its vectors differ a little between runs.
-    """
-
-    sources: Sequence[str]
-    method: Method = Method.WORD2VEC
-    out: str | Path
-    text: str | None = None
-    limit: int | None = None
-    width: int = 100
-    window: int | None = None
-    least_count: int = 5
-    epochs: int | None = None
-    seed: int = 1
-    memory: int = MEMORY
-    threads: int = 1
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -135,7 +88,7 @@ def train_words(options: TrainWordsOptions, progress: Progress | None = None) ->
         EmbedderError: see the subclasses. Then nothing has been written.
     """
     progress, started = progress or Progress(), time.monotonic()
-    options = _checked(options)
+    options = check_options(options)
     final = check_new(options.out)
     progress.start_stage("opening")
     corpus = open_corpus(options.sources, ColumnRequest(text=options.text, metadata=()))
@@ -161,25 +114,6 @@ def train_words(options: TrainWordsOptions, progress: Progress | None = None) ->
         made = {"options": _remembered(options), "corpus": _about(corpus, summary)}
         n_bytes = write_word_folder(final, room / "folder", vectors, options.method, made)
     return replace(summary, n_bytes=n_bytes, seconds=time.monotonic() - started)
-
-
-def _checked(options: TrainWordsOptions) -> TrainWordsOptions:
-    """The options with what the method says where nothing was asked for."""
-    options = replace(
-        options,
-        window=WINDOWS[options.method] if options.window is None else options.window,
-    )
-    for name in ("width", "window", "least_count", "epochs", "threads", "limit"):
-        value = getattr(options, name)
-        if value is not None and value < 1:
-            raise RequestError(f"{name} is {value}.", "Give at least 1.")
-    if options.window is not None and options.window > LONGEST_WINDOW:
-        raise RequestError(
-            f"A window of {options.window} words is too long.", f"Give at most {LONGEST_WINDOW}."
-        )
-    if options.method is Method.GLOVE and options.threads > 1:
-        raise RequestError("GloVe is trained in one thread.", "Leave --threads out.")
-    return options
 
 
 @contextlib.contextmanager

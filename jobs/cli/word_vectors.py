@@ -61,7 +61,8 @@ def train_command(**options: Any) -> None:
     row for row.
     """
     from jobs.progress import show_progress
-    from jobs.word_training import Method, TrainWordsOptions, train_words
+    from jobs.word_training import train_words
+    from jobs.word_training_options import Method, TrainWordsOptions
 
     form, quiet = options.pop("format"), options.pop("quiet")
     asked = TrainWordsOptions(**{**options, "method": Method(options["method"])})

@@ -84,7 +84,7 @@ def test_equal_runs_are_equal_to_the_byte(corpus: Path, tmp_path: Path, method: 
 def test_little_text_is_read_more_often(corpus: Path, tmp_path: Path) -> None:
     """Where no epochs are asked for, Word2Vec reads this little text 30 times, GloVe 25 times."""
     for method, epochs in ((Method.WORD2VEC, 30), (Method.GLOVE, 25)):
-        train_words(replace(options(corpus, tmp_path / method, method), epochs=None, limit=40))
+        train_words(replace(options(corpus, tmp_path / method, method), epochs=None, limit=20))
         config = json.loads((tmp_path / method / "config.json").read_text())
         assert config["options"]["epochs"] == epochs
 
