@@ -15,10 +15,10 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 
-from embedder.errors import ColumnError, LabelError, SourceError
+from embedder.errors import ColumnError, LabelError
 from embedder.occurrences import Use
+from embedder.whole_table import check_columns, read_whole_table, table_rows, value_in
 
 LABEL_NAMES = ("sense", "class_id", "label")
 """Columns that are taken for the label of a use, in this order."""
@@ -83,13 +83,13 @@ def read_uses(paths: Sequence[str | Path], columns: LabelColumns) -> list[Labell
     """
     found = []
     for path in paths:
-        table = _read(path)
+        table = read_whole_table(path)
         label = _choose(columns.label, LABEL_NAMES, table, path)
-        _check_there([columns.word], table, path)
+        check_columns([columns.word], table, path)
         place = _Place(columns, "", table, path)
-        for number, row in enumerate(_rows(table), 1):
-            word = _value(row, columns.word, number, path)
-            value = _value(row, label, number, path)
+        for number, row in enumerate(table_rows(table), 1):
+            word = value_in(row, columns.word, number, path)
+            value = value_in(row, label, number, path)
             found.append(LabelledUse(str(word), place.use(row, number), str(value)))
     return found
 
@@ -119,12 +119,12 @@ def read_scores(path: str | Path, columns: LabelColumns) -> list[LabelledPair]:
 def _read_pairs(
     path: str | Path, columns: LabelColumns, names: Sequence[str], convert: Any
 ) -> list[LabelledPair]:
-    table = _read(path)
+    table = read_whole_table(path)
     label = _choose(columns.label, names, table, path)
     first, second = (_Place(columns, number, table, path) for number in "12")
     pairs = []
-    for number, row in enumerate(_rows(table), 1):
-        value = _value(row, label, number, path)
+    for number, row in enumerate(table_rows(table), 1):
+        value = value_in(row, label, number, path)
         try:
             score = convert(value)
             if not math.isfinite(score):
@@ -188,7 +188,7 @@ class _Place:
         return Use(text, start, _number(row, self._end, number, self._path))
 
     def _by_tokens(self, row: Mapping[str, Any], number: int) -> Use:
-        tokens = _value(row, self._tokens, number, self._path)
+        tokens = value_in(row, self._tokens, number, self._path)
         if not isinstance(tokens, list) or not all(isinstance(token, str) for token in tokens):
             raise LabelError(
                 f"Row {number} of {self._path} has no list of texts in the column {self._tokens!r}."
@@ -213,27 +213,9 @@ class _Place:
         return Use(text, *found.span())
 
 
-def _read(path: str | Path) -> pa.Table:
-    try:
-        table = pq.read_table(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise SourceError(
-            f"{path} cannot be read as Parquet: {cause}", "Check that the file is there, and whole."
-        ) from error
-    if not table.num_rows:
-        raise SourceError(f"{path} has no rows.", "There is nothing to measure.")
-    return table
-
-
-def _rows(table: pa.Table) -> list[dict[str, Any]]:
-    rows: list[dict[str, Any]] = table.to_pylist()
-    return rows
-
-
 def _choose(asked: str | None, names: Sequence[str], table: pa.Table, path: str | Path) -> str:
     if asked is not None:
-        _check_there([asked], table, path)
+        check_columns([asked], table, path)
         return asked
     for name in names:
         if name in table.column_names:
@@ -245,24 +227,8 @@ def _choose(asked: str | None, names: Sequence[str], table: pa.Table, path: str 
     )
 
 
-def _check_there(names: Sequence[str], table: pa.Table, path: str | Path) -> None:
-    for name in names:
-        if name not in table.column_names:
-            raise ColumnError(
-                f"{path} has no column {name!r}; it has: {', '.join(table.column_names)}.",
-                "Name the columns as --help says.",
-            )
-
-
-def _value(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> Any:
-    value = row[name]
-    if value is None:
-        raise LabelError(f"Row {number} of {path} has nothing in the column {name!r}.")
-    return value
-
-
 def _text(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> str:
-    value = _value(row, name, number, path)
+    value = value_in(row, name, number, path)
     if not isinstance(value, str):
         raise LabelError(
             f"Row {number} of {path} has {value!r} in the column {name!r}, and text is wanted."
@@ -271,7 +237,7 @@ def _text(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> s
 
 
 def _number(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> int:
-    value = _value(row, name, number, path)
+    value = value_in(row, name, number, path)
     if not isinstance(value, int | float) or value != value // 1:
         raise LabelError(
             f"Row {number} of {path} has {value!r} in the column {name!r}, and a whole number is "

@@ -44,6 +44,21 @@ def word_form(word: str) -> str:
     return unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", word).casefold())
 
 
+def find_surfaces(text: str) -> list[str]:
+    """Words as they stand, in order, and numbers between them: `find_words` in bulk.
+
+    Many texts have few different surfaces, so who keeps what `surface_form` says of each is done
+    several times as fast.
+    """
+    found: list[str] = _WORD.findall(text)
+    return found
+
+
+def surface_form(surface: str) -> str | None:
+    """What one of `find_surfaces` is looked up by; None for a number, which is no word."""
+    return word_form(surface) if _LETTER.search(surface) else None
+
+
 def find_words(text: str) -> Iterator[Word]:
     """Words in order: runs of letters, marks and digits with at least one letter.
 

@@ -15,19 +15,49 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from jobs.build import build_index
+    from jobs.comparison import Comparison, compare_word
     from jobs.plan import BuildOptions
     from jobs.query import Hit, Index, open_index
     from jobs.summary import BuildSummary
+    from jobs.word_folder import WordFolder, open_words
+    from jobs.word_scores import evaluate_words
+    from jobs.word_training import TrainWordsSummary, train_words
+    from jobs.word_training_options import Method, TrainWordsOptions
 
-__all__ = ["BuildOptions", "BuildSummary", "Hit", "Index", "build_index", "open_index"]
+__all__ = [
+    "BuildOptions",
+    "BuildSummary",
+    "Comparison",
+    "Hit",
+    "Index",
+    "Method",
+    "TrainWordsOptions",
+    "TrainWordsSummary",
+    "WordFolder",
+    "build_index",
+    "compare_word",
+    "evaluate_words",
+    "open_index",
+    "open_words",
+    "train_words",
+]
 
 _HOMES = {
     "BuildOptions": "jobs.plan",
     "BuildSummary": "jobs.summary",
+    "Comparison": "jobs.comparison",
     "Hit": "jobs.query",
     "Index": "jobs.query",
+    "Method": "jobs.word_training_options",
+    "TrainWordsOptions": "jobs.word_training_options",
+    "TrainWordsSummary": "jobs.word_training",
+    "WordFolder": "jobs.word_folder",
     "build_index": "jobs.build",
+    "compare_word": "jobs.comparison",
+    "evaluate_words": "jobs.word_scores",
     "open_index": "jobs.query",
+    "open_words": "jobs.word_folder",
+    "train_words": "jobs.word_training",
 }
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import html
 import json
 from importlib.resources import files
@@ -13,6 +11,7 @@ from typing import Any
 from jobs.map_points import MapPoints, MapUse
 from jobs.map_projection import Plane
 from jobs.map_style import style_of
+from jobs.page_policy import page_policy
 
 ESCAPES = {ord(c): f"\\u{ord(c):04x}" for c in "<>&\u2028\u2029"}
 """What could end a script, or open a comment in one, stands in JSON only inside strings."""
@@ -30,7 +29,7 @@ def render_page(points: MapPoints, plane: Plane) -> bytes:
         (templates / name).read_text("utf-8") for name in ("map.html", "map.css", "map.js")
     )
     values = {
-        "policy": _policy(style, script),
+        "policy": page_policy(style, script),
         "title": html.escape(f"{points.word} – map of its uses"),
         "style": style,
         "data": embedded_json(_data(points, plane)),
@@ -43,25 +42,6 @@ def embedded_json(value: Any) -> str:
     """JSON that is safe between the tags of a script, whatever the texts in it hold."""
     text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
     return text.translate(ESCAPES)
-
-
-def _policy(style: str, script: str) -> str:
-    """Our own style and script, by their digests, and nothing else from anywhere."""
-    return "; ".join(
-        [
-            "default-src 'none'",
-            f"style-src {_digest(style)}",
-            f"script-src {_digest(script)}",
-            "img-src data:",  # the empty icon, for which a browser would ask the server
-            "base-uri 'none'",
-            "form-action 'none'",
-            "require-trusted-types-for 'script'",
-        ]
-    )
-
-
-def _digest(text: str) -> str:
-    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"
 
 
 def _data(points: MapPoints, plane: Plane) -> dict[str, Any]:

@@ -29,6 +29,13 @@ def classification(true: Sequence[str], found: Sequence[str]) -> dict[str, float
     }
 
 
+def accuracy(true: Sequence[int], found: Sequence[int]) -> float:
+    """Share of the predictions that are right."""
+    from sklearn.metrics import accuracy_score
+
+    return float(accuracy_score(true, found))
+
+
 def clustering(true: Sequence[str], found: Sequence[int]) -> dict[str, float]:
     """Adjusted Rand index, V-measure and paired F-score of groups against labels.
 

@@ -12,6 +12,7 @@ from typing import Any
 import click
 
 from jobs.cli.compact import compact_command
+from jobs.cli.compare import compare_command
 from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.evaluate import evaluate_group
@@ -23,6 +24,7 @@ from jobs.cli.neighbours import neighbours_command
 from jobs.cli.search import search_command
 from jobs.cli.senses import senses_command
 from jobs.cli.verify import verify_command
+from jobs.cli.word_vectors import words_group
 
 INTERRUPTED = 130
 
@@ -55,6 +57,7 @@ cli.add_command(search_command)
 cli.add_command(senses_command)
 cli.add_command(neighbours_command)
 cli.add_command(map_command)
+cli.add_command(compare_command)
 cli.add_command(info_command)
 cli.add_command(disambiguate_command)
 cli.add_command(delete_command)
@@ -62,6 +65,7 @@ cli.add_command(compact_command)
 cli.add_command(export_command)
 cli.add_command(verify_command)
 cli.add_command(evaluate_group)
+cli.add_command(words_group)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.streams import FORMATS, writing_stdout
+
 if TYPE_CHECKING:
     from embedder.encoders import EncoderOptions
     from embedder.labelled import LabelColumns
@@ -122,23 +124,41 @@ def few_shot_command(
 @senses_group.command("static")
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("test", nargs=-1, required=True, metavar="TEST.parquet...")
+@click.option(
+    "--static", metavar="FOLDER", help="Vectors of embedder words train, in place of the model's."
+)
 @_columns_options
 @_model_options
 def static_command(train: str, test: tuple[str, ...], **options: Any) -> None:
     """The same with one vector a word, averaged over the text: the baseline.
 
-    The vectors are the model's own input vectors; --engine and --precision change nothing.
+    The vectors are the model's own input vectors, or those of words that --static names;
+    --engine and --precision change nothing.
     """
-    from embedder.checkpoint import open_checkpoint
     from embedder.labelled import read_uses
-    from embedder.model_location import DEFAULT_MODEL
-    from embedder.static_vectors import StaticVectors
     from jobs.evaluate_senses import evaluate_centroids
 
+    encode, name = _static_encoder(options)
     known, asked = read_uses([train], _columns(options)), read_uses(test, _columns(options))
-    vectors = StaticVectors(open_checkpoint(options["model"] or DEFAULT_MODEL))
-    scores = evaluate_centroids(known, asked, vectors.encode_uses)
-    _write_words(scores, "input vectors of word pieces", options)
+    _write_words(evaluate_centroids(known, asked, encode), name, options)
+
+
+def _static_encoder(options: dict[str, Any]) -> tuple[UseEncoder, str]:
+    """What makes vectors of uses without looking at them, and what they are."""
+    if options["static"] is None:
+        from embedder.checkpoint import open_checkpoint
+        from embedder.model_location import DEFAULT_MODEL
+        from embedder.static_vectors import StaticVectors
+
+        checkpoint = open_checkpoint(options["model"] or DEFAULT_MODEL)
+        return StaticVectors(checkpoint).encode_uses, "input vectors of word pieces"
+    from embedder.errors import RequestError
+    from jobs.word_folder import open_words
+
+    if options["model"]:
+        raise RequestError("--static and --model both name vectors.", "Leave one of them out.")
+    words = open_words(options["static"])
+    return words.vectors.encode_uses, f"{words.title}, and the mean of those around"
 
 
 @senses_group.command("induction")
@@ -194,6 +214,45 @@ def similarity_command(data: str, **options: Any) -> None:
     pairs = read_scores(data, _columns(options))
     encode, name = _encoder(options, [pair.first for pair in pairs])
     _write(Report(summary=evaluate_similarity(pairs, encode), representation=name), options)
+
+
+@evaluate_group.command("words")
+@click.argument("folder", metavar="FOLDER")
+@click.argument("data", nargs=-1, required=True, metavar="DATA.parquet...")
+@click.option(
+    "--most-words",
+    type=click.IntRange(1),
+    help="Ask for and answer with the so many most frequent words alone.  [default: all]",
+)
+@click.option("--out", metavar="FILE", help="Write the result here.")
+@click.option("--format", type=FORMATS, help="[default: by the ending of --out, else text]")
+def words_command(folder: str, data: tuple[str, ...], **options: Any) -> None:
+    """Measure the static vectors in FOLDER by pairs of words and by analogies.
+
+    \b
+    Parquet, whose columns tell what it holds:
+      word1, word2, score  how alike people find two words: Spearman's correlation with the
+                           cosines, for each data set if there is a column dataset
+      a, b, c, d           a is to b as c is to d: how often d is nearest to b - a + c (3CosAdd),
+                           for each section if there is a column section, and for all of a file
+    Questions with a word that has no vector are counted and left out.
+    """
+    from jobs.tables import choose_format, write_table
+    from jobs.word_folder import open_words
+    from jobs.word_scores import WORD_SCORE_COLUMNS, evaluate_words, write_word_scores
+
+    form = choose_format(options["format"], options["out"])
+    words = open_words(folder)
+    scores = evaluate_words(words.vectors, data, most_words=options["most_words"])
+    with writing_stdout():
+        write_table(
+            [score.to_json() for score in scores],
+            WORD_SCORE_COLUMNS,
+            form,
+            options["out"],
+            sys.stdout,
+            lambda stream: write_word_scores(scores, words.title, stream),
+        )
 
 
 def _columns(options: dict[str, Any]) -> LabelColumns:

