@@ -109,7 +109,7 @@ class MetadataStore:
             raise FilterError(
                 f"The index has no metadata column {unknown[0]!r}; it has: "
                 f"{', '.join(self.metadata_columns) or 'none'}.",
-                "Give one of these names.",
+                "Name one of them with --fields or --by.",
             )
         known = [available[name.casefold()] for name in fields if name not in unknown]
         return list(dict.fromkeys(known))
