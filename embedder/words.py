@@ -66,6 +66,6 @@ def find_words(text: str) -> Iterator[Word]:
     are uses of `bank`.
     """
     for match in _WORD.finditer(text):
-        found = match.group()
-        if _LETTER.search(found):
-            yield Word(match.start(), match.end(), word_form(found))
+        form = surface_form(match.group())
+        if form is not None:
+            yield Word(match.start(), match.end(), form)
