@@ -26,7 +26,6 @@ from jobs.progress import Progress
 from jobs.word_folder import check_new, write_word_folder
 from jobs.word_training_options import Method, TrainWordsOptions, check_options
 
-GLOVE_EPOCHS = 25
 WORD2VEC_EPOCHS = (5, 30)
 WORD2VEC_WORDS = 5_000_000
 """Words that Word2Vec reads where no epochs are asked for, within the epochs above. In five
@@ -192,7 +191,7 @@ def _check_words(stream: WordStream, corpus: Corpus, options: TrainWordsOptions)
 def _epochs(method: Method, stream: WordStream) -> int:
     """The epochs where none are asked for."""
     if method is Method.GLOVE:
-        return GLOVE_EPOCHS
+        return GloveOptions.epochs
     least, most = WORD2VEC_EPOCHS
     return max(least, min(most, -(-WORD2VEC_WORDS // stream.vocabulary.n_uses)))
 
