@@ -67,7 +67,7 @@ $(BIN)/python:
 
 $(RUNTIME): pyproject.toml $(CONSTRAINTS) | $(BIN)/python
 	@echo "installing into $(VENV) (once, some minutes)"
-	@$(PIP) install -c $(CONSTRAINTS) setuptools $(TORCH)
+	@$(PIP) install -c $(CONSTRAINTS) setuptools setuptools-scm $(TORCH)
 	@$(PIP) install -c $(CONSTRAINTS) --no-build-isolation -e .
 	@touch $@
 

@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobs.build import build_index
     from jobs.comparison import Comparison, compare_word
+    from jobs.finetuning import FinetuneOptions, FinetuneSummary, finetune
     from jobs.plan import BuildOptions
     from jobs.query import Hit, Index, open_index
     from jobs.summary import BuildSummary
@@ -28,6 +29,8 @@ __all__ = [
     "BuildOptions",
     "BuildSummary",
     "Comparison",
+    "FinetuneOptions",
+    "FinetuneSummary",
     "Hit",
     "Index",
     "Method",
@@ -37,6 +40,7 @@ __all__ = [
     "build_index",
     "compare_word",
     "evaluate_words",
+    "finetune",
     "open_index",
     "open_words",
     "train_words",
@@ -46,6 +50,8 @@ _HOMES = {
     "BuildOptions": "jobs.plan",
     "BuildSummary": "jobs.summary",
     "Comparison": "jobs.comparison",
+    "FinetuneOptions": "jobs.finetuning",
+    "FinetuneSummary": "jobs.finetuning",
     "Hit": "jobs.query",
     "Index": "jobs.query",
     "Method": "jobs.word_training_options",
@@ -55,6 +61,7 @@ _HOMES = {
     "build_index": "jobs.build",
     "compare_word": "jobs.comparison",
     "evaluate_words": "jobs.word_scores",
+    "finetune": "jobs.finetuning",
     "open_index": "jobs.query",
     "open_words": "jobs.word_folder",
     "train_words": "jobs.word_training",

@@ -116,7 +116,7 @@ def _load_transformer(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
 
     captured = io.StringIO()
     try:
-        with _quiet(transformers), contextlib.redirect_stderr(captured):
+        with quiet_transformers(transformers), contextlib.redirect_stderr(captured):
             model, info = transformers.AutoModel.from_pretrained(
                 checkpoint.folder,
                 dtype=dtype,
@@ -138,7 +138,7 @@ def _load_transformer(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
 
 
 @contextlib.contextmanager
-def _quiet(transformers: Any) -> Any:
+def quiet_transformers(transformers: Any) -> Any:
     """Silence the library's own report: what matters of it is checked and said here."""
     reporting = transformers.utils.logging
     before = reporting.get_verbosity()

@@ -47,7 +47,7 @@ class TorchEncoder:
         if threads is not None:
             torch.set_num_threads(threads)
         self.spec = spec
-        self.device = _open_device(device)
+        self.device = open_device(device)
         self.description = f"torch {spec.precision} on {self.device}"
         network = load_network(checkpoint, spec, DTYPES[spec.precision])
         self._network = network.to(self.device)
@@ -85,7 +85,12 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _open_device(name: str) -> torch.device:
+def open_device(name: str) -> torch.device:
+    """The device of this name, `auto` for the best there is.
+
+    Raises:
+        EngineError: it cannot be used.
+    """
     try:
         device = torch.device(best_device() if name == "auto" else name)
         torch.zeros(1, device=device).cpu()

@@ -17,6 +17,7 @@ from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.evaluate import evaluate_group
 from jobs.cli.export import export_command
+from jobs.cli.finetune import finetune_group
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
 from jobs.cli.map import map_command
@@ -65,6 +66,7 @@ cli.add_command(compact_command)
 cli.add_command(export_command)
 cli.add_command(verify_command)
 cli.add_command(evaluate_group)
+cli.add_command(finetune_group)
 cli.add_command(words_group)
 
 

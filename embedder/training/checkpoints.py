@@ -1,0 +1,70 @@
+"""Checkpoints of a training: the newest whole one, and nothing that a crash left half written."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+from pathlib import Path
+
+WHOLE_FILE = "whole.json"
+"""Written last, when all else of a checkpoint is on disk."""
+
+_NAME = re.compile(r"checkpoint-(\d+)")
+
+
+def find_checkpoint(folder: Path) -> Path | None:
+    """The newest whole checkpoint in a folder."""
+    whole = [step for step in _steps(folder) if (_path(folder, step) / WHOLE_FILE).is_file()]
+    return _path(folder, max(whole)) if whole else None
+
+
+def finish_checkpoint(folder: Path, step: int, *, seconds: float) -> None:
+    """Say that a checkpoint is whole, when it is on disk.
+
+    Args:
+        folder: where the checkpoints of a run are.
+        step: its step.
+        seconds: how long the run has taken so far.
+    """
+    path = _path(folder, step)
+    for part in sorted(path.rglob("*")):
+        if part.is_file():
+            _sync(part)
+    temporary = path / f"{WHOLE_FILE}.tmp"
+    temporary.write_text(json.dumps({"seconds": seconds}), "utf-8")
+    _sync(temporary)
+    temporary.replace(path / WHOLE_FILE)
+    _sync(path)
+    _sync(folder)
+
+
+def remove_others(folder: Path, kept: set[int | None]) -> None:
+    """Delete all checkpoints but those of some steps."""
+    for step in _steps(folder) - kept:
+        shutil.rmtree(_path(folder, step), ignore_errors=True)
+
+
+def read_seconds(checkpoint: Path | None) -> float:
+    """How long the run had taken at a checkpoint."""
+    if checkpoint is None:
+        return 0.0
+    return float(json.loads((checkpoint / WHOLE_FILE).read_text("utf-8"))["seconds"])
+
+
+def _steps(folder: Path) -> set[int]:
+    matches = (_NAME.fullmatch(path.name) for path in folder.glob("checkpoint-*"))
+    return {int(match[1]) for match in matches if match}
+
+
+def _path(folder: Path, step: int) -> Path:
+    return folder / f"checkpoint-{step}"
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

@@ -1,0 +1,58 @@
+"""What a training would take, from a few steps of it."""
+
+from __future__ import annotations
+
+import copy
+import time
+
+import torch
+from torch.utils.data import DataLoader
+
+from embedder.training.devices import choose_device, choose_precision
+from embedder.training.loop import count_steps, evaluation_interval
+from embedder.training.options import TrainingOptions, TrainPrecision
+from embedder.training.run import Estimate, TrainingRun
+
+N_STEPS = 3
+DTYPES = {TrainPrecision.BF16: torch.bfloat16, TrainPrecision.FP16: torch.float16}
+
+
+def estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
+    """Time a few steps and one evaluation; the model stays as it is.
+
+    Raises:
+        EngineError: the device is not there.
+        RequestError: the device cannot compute in this precision.
+    """
+    n_steps, _ = count_steps(run, options)
+    if options.threads is not None:
+        torch.set_num_threads(options.threads)
+    device, precision = choose_device(options), choose_precision(options)
+    before = copy.deepcopy(run.model.state_dict())
+    run.model.to(device).train()
+    loader = DataLoader(
+        run.examples,
+        batch_size=options.batch,
+        shuffle=hasattr(run.examples, "__len__"),
+        collate_fn=run.collate,
+    )
+    seconds = []
+    for _, batch in zip(range(N_STEPS), loader, strict=False):
+        started = time.monotonic()
+        with torch.autocast(device, DTYPES.get(precision), enabled=precision in DTYPES):
+            loss = run.model(**{name: value.to(device) for name, value in batch.items()})["loss"]
+        loss.backward()
+        run.model.zero_grad()
+        seconds.append(time.monotonic() - started)
+    run.model.load_state_dict(before)
+    started = time.monotonic()
+    run.model.eval()
+    with torch.no_grad():
+        run.evaluate()
+    return Estimate(
+        # The first step pays for memory and choices that the others find made.
+        seconds_per_step=min(seconds) * options.accumulate,
+        seconds_per_evaluation=time.monotonic() - started,
+        n_steps=n_steps,
+        n_evaluations=1 + -(-n_steps // evaluation_interval(run, options)),
+    )

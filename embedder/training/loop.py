@@ -1,0 +1,335 @@
+"""The one training loop: transformers' Trainer, with checkpoints that a crash cannot spoil."""
+
+from __future__ import annotations
+
+import json
+import resource
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import nn
+from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers.trainer_callback import PrinterCallback, ProgressCallback
+from transformers.utils import logging as reporting
+
+from embedder.errors import EngineError, RequestError
+from embedder.training.checkpoints import (
+    find_checkpoint,
+    finish_checkpoint,
+    read_seconds,
+    remove_others,
+)
+from embedder.training.devices import (
+    choose_device,
+    choose_precision,
+    is_main_process,
+    n_processes,
+)
+from embedder.training.options import TrainingOptions, TrainPrecision
+from embedder.training.parameters import choose_parameters, find_layers, merge_lora
+from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, TrainingRun
+
+__all__ = ["is_main_process", "train"]
+
+START_FILE = "start.json"
+"""Measures before the first step, which resumed runs do not take again."""
+
+LEAST_EVALUATIONS = 5
+LOSSES_AN_EVALUATION = 10
+
+
+def train(
+    run: TrainingRun, options: TrainingOptions, folder: Path, report: Report
+) -> TrainingRecord:
+    """Train until the end, from the newest whole checkpoint in a folder if there is one.
+
+    A run that was killed and started again gives the same weights as one that was not. At the end
+    the model holds the weights of the best checkpoint, low-rank updates merged into them.
+
+    Args:
+        run: the task.
+        options: how.
+        folder: where checkpoints go; it is this run's own.
+        report: told after each step.
+
+    Raises:
+        EngineError: the device is not there, memory is short, or the loss is not finite.
+        RequestError: the device cannot compute in this precision.
+    """
+    started = time.monotonic()
+    trainer = _Trainer(run, options, folder, report)
+    checkpoint = find_checkpoint(folder)
+    before = read_seconds(checkpoint)
+    start = _measure_start(trainer, folder)
+    trainer.started = started - before
+    try:
+        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"A step of {options.batch} examples does not fit into the memory of "
+            f"{trainer.args.device}.",
+            "Give a smaller --batch with more --accumulate, or --checkpointing.",
+        ) from error
+    trainer.gather()
+    if options.lora:
+        merge_lora(run.transformer)
+    return _record(trainer, start, time.monotonic() - trainer.started)
+
+
+class _Trainer(Trainer):
+    """A Trainer that evaluates as the task says."""
+
+    def __init__(
+        self, run: TrainingRun, options: TrainingOptions, folder: Path, report: Report
+    ) -> None:
+        self.run, self.options, self.folder = run, options, folder
+        self.started = time.monotonic()
+        self.precision = choose_precision(options)
+        if options.threads is not None:
+            torch.set_num_threads(options.threads)
+        choose_parameters(run.transformer, options)
+        if options.checkpointing:
+            run.transformer.activation_checkpointing_enable()  # type: ignore[operator]
+        reporting.set_verbosity_error()  # type: ignore[no-untyped-call]
+        super().__init__(
+            model=run.model,
+            args=self._arguments(),
+            train_dataset=run.examples,
+            eval_dataset=[],  # the task has its own; the library only asks whether there is one
+            data_collator=run.collate,
+            callbacks=[_Listener(report)],
+        )
+        for callback in (PrinterCallback, ProgressCallback):
+            self.remove_callback(callback)
+        if options.patience:
+            self.add_callback(EarlyStoppingCallback(options.patience))
+
+    def _arguments(self) -> TrainingArguments:
+        options = self.options
+        every = evaluation_interval(self.run, options)
+        return TrainingArguments(
+            output_dir=str(self.folder),
+            per_device_train_batch_size=options.batch,
+            gradient_accumulation_steps=options.accumulate,
+            num_train_epochs=options.epochs,
+            max_steps=options.max_steps or -1,
+            learning_rate=options.learning_rate,
+            # A float below one is a share of all steps.
+            warmup_steps=options.warmup,
+            weight_decay=options.weight_decay,
+            lr_scheduler_type=_SCHEDULES[options.schedule],
+            bf16=self.precision is TrainPrecision.BF16,
+            fp16=self.precision is TrainPrecision.FP16,
+            use_cpu=choose_device(options) == "cpu",
+            seed=options.seed,
+            eval_strategy="steps",
+            eval_steps=every,
+            save_strategy="steps",
+            save_steps=every,
+            logging_strategy="steps",
+            logging_steps=max(1, every // LOSSES_AN_EVALUATION),
+            load_best_model_at_end=True,
+            metric_for_best_model=self.run.goal,
+            greater_is_better=self.run.is_higher_better,
+            remove_unused_columns=False,
+            dataloader_pin_memory=False,
+            report_to="none",
+            disable_tqdm=True,
+            logging_nan_inf_filter=False,
+            ddp_backend="gloo" if n_processes() > 1 and choose_device(options) == "cpu" else None,
+            **_sharding(self.run, options),
+        )
+
+    def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
+        """Measures of the model on held-out data, as the task takes them."""
+        found = {f"eval_{name}": value for name, value in self.measure().items()}
+        self.log(dict(found))
+        self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
+        return found
+
+    def measure(self) -> Measures:
+        """Measures of the model on held-out data; what is drawn by chance in training goes on as
+        if nothing had been measured."""
+        was_training = self.run.model.training
+        self.run.model.eval()
+        try:
+            with torch.random.fork_rng(), torch.no_grad():
+                return self.run.evaluate()
+        finally:
+            self.run.model.train(was_training)
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        """One forward and backward pass.
+
+        Raises:
+            EngineError: the loss is not finite; it never becomes so again.
+        """
+        loss: torch.Tensor = super().training_step(*args, **kwargs)
+        if not torch.isfinite(loss):
+            raise EngineError(
+                f"The loss of step {self.state.global_step + 1} is {loss.item()}.",
+                "Give a smaller --learning-rate, more --warmup, or --precision fp32.",
+            )
+        return loss
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        """Weights alone, those that are shared once; the rest of a folder is the task's."""
+        if self.args.should_save:
+            from safetensors.torch import save_file
+
+            folder = Path(output_dir or self.folder)
+            folder.mkdir(parents=True, exist_ok=True)
+            weights = self.run.model.state_dict() if state_dict is None else state_dict
+            save_file(_without_copies(weights), folder / "model.safetensors")
+
+    def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
+        super()._save_checkpoint(model, trial)
+        if self.args.world_size > 1:
+            torch.distributed.barrier()
+        if self.args.should_save:
+            step = self.state.global_step
+            finish_checkpoint(self.folder, step, seconds=time.monotonic() - self.started)
+            remove_others(self.folder, {step, self.state.best_global_step})
+
+    def _issue_warnings_after_load(self, load_result: Any) -> None:
+        """Nothing: weights that are shared are saved once, and miss under their other name."""
+
+    def gather(self) -> None:
+        """Give the model whole weights where processes shared them."""
+        if self.options.shard:
+            from embedder.training.sharding import gather_weights
+
+            gather_weights(self.run.model)
+
+
+def count_steps(run: TrainingRun, options: TrainingOptions) -> tuple[int, int]:
+    """Steps of the run, and of an epoch; streamed examples have one epoch.
+
+    Raises:
+        RequestError: the examples are streamed, and nobody said how many steps to take.
+    """
+    n_examples = _n_examples(run)
+    if n_examples is None:
+        if options.max_steps is None:
+            raise RequestError("The examples are streamed.", "Give --max-steps.")
+        return options.max_steps, options.max_steps
+    together = options.batch * options.accumulate * n_processes()
+    an_epoch = max(1, -(-n_examples // together))
+    return options.max_steps or max(1, round(an_epoch * options.epochs)), an_epoch
+
+
+def evaluation_interval(run: TrainingRun, options: TrainingOptions) -> int:
+    """Steps between evaluations."""
+    n_steps, an_epoch = count_steps(run, options)
+    return options.evaluate_every or max(1, min(an_epoch, -(-n_steps // LEAST_EVALUATIONS)))
+
+
+def _n_examples(run: TrainingRun) -> int | None:
+    return len(run.examples) if hasattr(run.examples, "__len__") else None
+
+
+def _sharding(run: TrainingRun, options: TrainingOptions) -> dict[str, Any]:
+    if not options.shard:
+        return {}
+    from embedder.training.sharding import sharding_arguments
+
+    return sharding_arguments(find_layers(run.transformer))
+
+
+_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
+
+
+def _without_copies(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Each tensor once, on the CPU, however many names it has."""
+    kept, seen = {}, set()
+    for name, tensor in weights.items():
+        place = (tensor.data_ptr(), tensor.shape, tensor.stride()) if tensor.numel() else name
+        if place not in seen:
+            seen.add(place)
+            kept[name] = tensor.detach().cpu().contiguous()
+    return kept
+
+
+class _Listener(TrainerCallback):
+    """Passes on what happens.
+
+    Args:
+        report: told after each step.
+    """
+
+    def __init__(self, report: Report) -> None:
+        self._report = report
+        self._measures: dict[str, float] = {}
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
+        """Keep the newest figures."""
+        names = {name: name.removeprefix("eval_") for name in logs or {}}
+        known = ("grad_norm", "learning_rate", "epoch")
+        self._measures |= {
+            short: logs[name]
+            for name, short in names.items()
+            if short not in known and isinstance(logs[name], float)
+        }
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell of the step."""
+        self._report(state.global_step, state.max_steps, self._measures)
+
+
+def _measure_start(trainer: _Trainer, folder: Path) -> Measures:
+    """Measures of the model as it was, taken once."""
+    path = folder / START_FILE
+    if path.is_file():
+        values: Measures = json.loads(path.read_text("utf-8"))
+        return values
+    measures = trainer.measure()
+    if trainer.run.goal not in measures:
+        raise KeyError(f"{trainer.run.goal} is not among {sorted(measures)}")
+    if is_main_process():
+        temporary = path.with_suffix(".tmp")
+        temporary.write_text(json.dumps(measures), "utf-8")
+        temporary.replace(path)
+    return measures
+
+
+def _record(trainer: _Trainer, start: Measures, seconds: float) -> TrainingRecord:
+    run, state = trainer.run, trainer.state
+    curve = [CurvePoint(step=0, epoch=0.0, measures=start)]
+    for entry in state.log_history:
+        found = {k.removeprefix("eval_"): v for k, v in entry.items() if k.startswith("eval_")}
+        if found or "loss" in entry:
+            curve.append(
+                CurvePoint(
+                    step=int(entry["step"]),
+                    epoch=entry.get("epoch", 0.0),
+                    loss=entry.get("loss"),
+                    measures=found,
+                )
+            )
+    best = next(p for p in curve if p.measures and p.step == state.best_global_step)
+    return TrainingRecord(
+        curve=curve,
+        measures=best.measures,
+        goal=run.goal,
+        best_step=best.step,
+        n_steps=state.global_step,
+        n_examples=_n_examples(run),
+        seconds=seconds,
+        peak_memory=_peak_memory(trainer.args.device),
+        device=str(trainer.args.device),
+        precision=str(trainer.precision),
+        stopped_early=state.global_step < state.max_steps,
+    )
+
+
+def _peak_memory(device: torch.device) -> int:
+    if device.type == "cuda":
+        return int(torch.cuda.max_memory_allocated(device))
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit

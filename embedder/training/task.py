@@ -1,0 +1,65 @@
+"""What a fine-tuning task is asked for."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from embedder.errors import RequestError
+from embedder.training.options import TrainingOptions
+
+T = TypeVar("T")
+
+HELD_OUT_SHARE = 0.1
+"""Of the training rows, where no file to evaluate on is named."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TaskRequest:
+    """What a task is asked for.
+
+    Args:
+        model: where it starts: `default`, a model folder, or a name on the hub.
+        train: Parquet with the examples; a task that reads a corpus takes several.
+        dev: Parquet to evaluate on; None to hold out a tenth of the examples.
+        columns: names of columns by what they hold, where they are not the usual ones.
+        settings: the task's own options.
+        options: how to train.
+    """
+
+    model: str
+    train: Sequence[Path]
+    dev: Path | None
+    options: TrainingOptions
+    columns: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def only_train(self) -> Path:
+        """The one file with the examples.
+
+        Raises:
+            RequestError: there are several.
+        """
+        if len(self.train) != 1:
+            raise RequestError(f"{len(self.train)} files of examples were named.", "Name one.")
+        return self.train[0]
+
+
+def hold_out(examples: Sequence[T], seed: int) -> tuple[list[T], list[T]]:
+    """Examples to train on and to evaluate on, drawn by chance.
+
+    Raises:
+        RequestError: there are too few.
+    """
+    n_held = max(1, round(len(examples) * HELD_OUT_SHARE))
+    if len(examples) < 2:
+        raise RequestError(
+            "One example is not enough to hold some out.", "Name rows to evaluate on with --eval."
+        )
+    order = list(examples)
+    random.Random(seed).shuffle(order)
+    return order[n_held:], order[:n_held]

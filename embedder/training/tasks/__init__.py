@@ -1,0 +1,1 @@
+"""What encoders and heads are fine-tuned for, one file a task."""

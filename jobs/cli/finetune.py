@@ -1,0 +1,124 @@
+"""`embedder finetune`: one command a task."""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import click
+
+from jobs.cli.streams import writing_stdout
+from jobs.cli.training import (
+    AGAIN,
+    Command,
+    read_training_options,
+    show_estimate,
+    show_record,
+    training_options,
+)
+
+
+@click.group("finetune")
+def finetune_group() -> None:
+    """Train a model further, for a task of your own.
+
+    The model folder that comes out holds measures, a learning curve and a model card too. A run
+    that was stopped goes on when the same command is run again.
+    """
+
+
+def data_options(command: Command) -> Command:
+    """The files, the model and the folder of a task."""
+    for option in (
+        click.option("--model", default="default", help="Where to start: a folder or a name."),
+        click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model."),
+        click.option(
+            "--eval",
+            "dev",
+            metavar="DEV.parquet",
+            help="Rows to evaluate on.  [default: a tenth of TRAIN is held out]",
+        ),
+        click.argument("train", metavar="TRAIN.parquet"),
+    ):
+        command = option(command)
+    return command
+
+
+def column_option(name: str, text: str) -> Callable[[Command], Command]:
+    """An option that names a column, called as its usual name with dashes.
+
+    Args:
+        name: what the column holds, as the task calls it: `text1`.
+        text: what that is.
+    """
+    return click.option(
+        f"--{name.replace('_', '-')}", name, metavar="COLUMN", help=f"{text}  [default: {name}]"
+    )
+
+
+@finetune_group.command("similarity")
+@data_options
+@column_option("text1", "One text.")
+@column_option("text2", "The other.")
+@column_option("score", "How near they are in meaning.")
+@click.option("--window", type=click.IntRange(4), help="Tokens of a text that are read.")
+@training_options(epochs=4, batch=32, learning_rate=3e-5)
+def similarity_command(**options: Any) -> None:
+    """Pairs of texts with scores: cosines get the order of the scores.
+
+    The model is for `embedder index --model`. Measured by Spearman's correlation.
+    """
+    run_finetune("similarity", options, columns=("text1", "text2", "score"), settings=("window",))
+
+
+def run_finetune(
+    task: str,
+    options: dict[str, Any],
+    *,
+    columns: tuple[str, ...],
+    settings: tuple[str, ...] = (),
+) -> None:
+    """Train for a task as a command's options say.
+
+    Args:
+        task: its name.
+        options: all options of the command, by name.
+        columns: which of them name columns.
+        settings: which of them are the task's own.
+    """
+    from jobs.finetuning import USAGES, FinetuneOptions, estimate_finetune, finetune
+    from jobs.progress import show_progress
+
+    form, quiet, out = options["format"], options["quiet"], options["out"]
+    asked = FinetuneOptions(
+        task=task,
+        train=_sources(options["train"]),
+        dev=options.get("dev"),
+        out=out,
+        model=options["model"],
+        columns=_given(options, columns),
+        settings=_given(options, settings),
+        training=read_training_options(options),
+        restart=options["restart"],
+    )
+    if options["dry_run"]:
+        show_estimate(*estimate_finetune(asked), form)
+        return
+    click.get_current_context().obj["after"] = AGAIN
+    with show_progress(quiet=quiet) as progress:
+        summary = finetune(asked, progress)
+    with writing_stdout():
+        if form == "json":
+            print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
+        elif not quiet:
+            show_record(summary.record, out, USAGES[task].format(out=out))
+
+
+def _sources(train: str | tuple[str, ...]) -> tuple[str, ...]:
+    return (train,) if isinstance(train, str) else train
+
+
+def _given(options: Mapping[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
+    return {name: options[name] for name in names if options[name] is not None}

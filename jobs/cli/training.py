@@ -1,0 +1,173 @@
+"""Options of all commands that train."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from jobs.cli.streams import writing_stdout
+from jobs.cli.words import clock, plural
+
+if TYPE_CHECKING:
+    from embedder.training.options import TrainingOptions
+    from embedder.training.run import Estimate, TrainingRecord
+
+Command = Callable[..., None]
+
+AGAIN = "Run the same command again to go on."
+
+
+def training_options(
+    *,
+    epochs: float = 3.0,
+    batch: int = 32,
+    learning_rate: float = 2e-5,
+    warmup: float = 0.1,
+    shard: bool = False,
+) -> Callable[[Command], Command]:
+    """Options of the training loop, with a task's own defaults.
+
+    Args:
+        epochs: of the examples.
+        batch: examples of a forward pass.
+        learning_rate: the highest.
+        warmup: share of the steps.
+        shard: whether weights can be shared between processes.
+    """
+    options = [
+        click.option("--epochs", type=click.FloatRange(0, min_open=True), default=epochs),
+        click.option("--max-steps", type=click.IntRange(1), help="In place of --epochs."),
+        click.option(
+            "--batch", type=click.IntRange(1), default=batch, help="Examples at once on a device."
+        ),
+        click.option(
+            "--accumulate",
+            type=click.IntRange(1),
+            default=1,
+            help="Batches whose gradients make one step.",
+        ),
+        click.option(
+            "--learning-rate", type=click.FloatRange(0, min_open=True), default=learning_rate
+        ),
+        click.option(
+            "--warmup",
+            type=click.FloatRange(0, 1, max_open=True),
+            default=warmup,
+            help="Share of the steps in which the learning rate rises.",
+        ),
+        click.option(
+            "--schedule", type=click.Choice(["linear", "cosine", "constant"]), default="linear"
+        ),
+        click.option("--weight-decay", type=click.FloatRange(0), default=0.01),
+        click.option(
+            "--precision",
+            type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
+            default="auto",
+            help="Arithmetic of forward and backward pass; auto is bf16 where it is native.",
+        ),
+        click.option(
+            "--checkpointing",
+            is_flag=True,
+            help="Compute activations again instead of keeping them: less memory, more time.",
+        ),
+        click.option(
+            "--lora", type=click.IntRange(0), default=0, help="Train updates of this rank alone."
+        ),
+        click.option(
+            "--freeze",
+            type=click.IntRange(0),
+            default=0,
+            help="Keep the embeddings and so many first layers as they are.",
+        ),
+        click.option(
+            "--evaluate-every",
+            type=click.IntRange(1),
+            help="Steps between evaluations, after each of which a run can be resumed."
+            "  [default: an epoch, or a fifth of the run]",
+        ),
+        click.option(
+            "--patience", type=click.IntRange(1), help="Stop after so many without a better one."
+        ),
+        click.option("--seed", type=click.IntRange(0), default=1),
+        click.option("--device", help="cpu, cuda or mps.  [default: the best there is]"),
+        click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]"),
+        click.option("--dry-run", is_flag=True, help="Check the data and say how long it takes."),
+        click.option("--restart", is_flag=True, help="Begin anew where an unfinished run is."),
+        click.option("--format", type=click.Choice(["text", "json"]), default="text"),
+        click.option("-q", "--quiet", is_flag=True, help="No progress and no summary."),
+    ]
+    if shard:
+        options.append(
+            click.option(
+                "--shard",
+                is_flag=True,
+                help="Share weights and optimizer between the processes of torchrun (FSDP).",
+            )
+        )
+
+    def add(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return add
+
+
+def read_training_options(options: dict[str, Any]) -> TrainingOptions:
+    """The options of the training loop among those of a command."""
+    from dataclasses import fields
+
+    from embedder.training.options import Schedule, TrainingOptions, TrainPrecision
+
+    values = {f.name: options[f.name] for f in fields(TrainingOptions) if f.name in options}
+    precision = values["precision"]
+    values["precision"] = None if precision == "auto" else TrainPrecision(precision)
+    values["schedule"] = Schedule(values["schedule"])
+    return TrainingOptions(**values)
+
+
+def show_estimate(estimate: Estimate, facts: dict[str, Any], form: str) -> None:
+    """Say what a training would take."""
+    import json
+    from dataclasses import asdict
+
+    with writing_stdout():
+        if form == "json":
+            content = {**asdict(estimate), "seconds": estimate.seconds, "facts": facts}
+            print(json.dumps(content), file=sys.stdout)
+            return
+        for name, value in facts.items():
+            print(f"{name}: {_shown(value)}", file=sys.stdout)
+        print(
+            f"{plural(estimate.n_steps, 'step')}, {estimate.seconds_per_step:.2f} s each, and "
+            f"{plural(estimate.n_evaluations, 'evaluation')}, "
+            f"{estimate.seconds_per_evaluation:.1f} s each: about {clock(estimate.seconds)}. "
+            "Nothing was written.",
+            file=sys.stdout,
+        )
+
+
+def show_record(record: TrainingRecord, folder: str, next_command: str) -> None:
+    """Say how a training went, for people."""
+    before = record.curve[0].measures
+    for name, value in record.measures.items():
+        was = f" (before {before[name]:.4f})" if name in before else ""
+        print(f"{name.replace('_', ' ')}: {value:.4f}{was}", file=sys.stdout)
+    stopped = ", stopped early" if record.stopped_early else ""
+    print(
+        f"The best of {plural(record.n_steps, 'step')} was step {record.best_step:,}{stopped}; "
+        f"{clock(record.seconds)} on {record.device} in {record.precision}.",
+        f"{folder} holds the model, metrics.json, learning-curve.png and README.md. Next:",
+        f"  {next_command}",
+        sep="\n",
+        file=sys.stdout,
+    )
+
+
+def _shown(value: Any) -> str:
+    if isinstance(value, list | tuple):
+        return ", ".join(map(str, value))
+    return f"{value:,}" if isinstance(value, int) else str(value)

@@ -1,0 +1,183 @@
+"""`embedder finetune`: a model that is trained further for a task."""
+
+from __future__ import annotations
+
+import importlib
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embedder.checkpoint import open_checkpoint
+from embedder.errors import SourceError
+from embedder.model_location import DEFAULT_MODEL
+from embedder.training.options import TrainingOptions
+from embedder.training.run import Estimate, Measures, TrainingRecord, TrainingRun
+from embedder.training.task import TaskRequest
+from indexes.durable import record_file
+from jobs.progress import Progress
+
+TASKS = {
+    "similarity": "embedder.training.tasks.similarity:prepare_similarity",
+}
+"""What makes the training run of a task, by the task's name."""
+
+USAGES = {
+    "similarity": "embedder index corpus.parquet --model {out}",
+}
+"""The command that uses what came out."""
+
+RESUMABLE = ("device", "threads")
+"""Options that a resumed run may have otherwise."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneOptions:
+    """What to train, on what, and where to.
+
+    Args:
+        task: a name of `TASKS`.
+        train: Parquet with the examples.
+        out: the model folder, which must not be there.
+        dev: Parquet to evaluate on; None to hold out a tenth of the examples.
+        model: where to start: `default`, a model folder, or a name on the hub.
+        columns: names of columns by what they hold, where they are not the usual ones.
+        settings: the task's own options.
+        training: how to train.
+        restart: begin anew where an unfinished run is there.
+    """
+
+    task: str
+    train: Sequence[str | Path]
+    out: str | Path
+    dev: str | Path | None = None
+    model: str = DEFAULT_MODEL
+    columns: Mapping[str, str] = field(default_factory=dict)
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    restart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinetuneSummary:
+    """What was trained.
+
+    Args:
+        folder: the model.
+        task: what for.
+        before: measures of the model that it started from.
+        record: how it went.
+        facts: numbers of rows, labels and so on.
+        seconds: how long it took in all.
+    """
+
+    folder: Path
+    task: str
+    before: Measures
+    record: TrainingRecord
+    facts: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary."""
+        values = asdict(self)
+        values["record"].pop("curve")
+        return {**values, "folder": str(self.folder)}
+
+
+def finetune(options: FinetuneOptions, progress: Progress | None = None) -> FinetuneSummary:
+    """Train a model for a task, and write it; the folder appears when it is complete.
+
+    Killed at any moment, the same call goes on where it was, and ends with the same weights.
+
+    Args:
+        options: what, on what and where to.
+        progress: told of what happens; silent by default.
+
+    Raises:
+        EmbedderError: see the subclasses.
+    """
+    from jobs.training_folder import train_folder
+
+    progress, started = progress or Progress(), time.monotonic()
+    progress.start_stage("reading")
+    made: list[TrainingRun] = []
+
+    def prepare(_: Path) -> TrainingRun:
+        made.append(prepare_task(options))
+        return made[0]
+
+    record = train_folder(
+        prepare,
+        options.training,
+        options.out,
+        request=_request(options),
+        title=f"{Path(options.out).name}: {options.task}",
+        usage=USAGES[options.task].format(out=options.out),
+        progress=progress,
+        restart=options.restart,
+    )
+    return FinetuneSummary(
+        folder=Path(options.out),
+        task=options.task,
+        before=record.curve[0].measures,
+        record=record,
+        facts=made[0].facts,
+        seconds=time.monotonic() - started,
+    )
+
+
+def estimate_finetune(options: FinetuneOptions) -> tuple[Estimate, dict[str, Any]]:
+    """What `finetune` would take, from a few steps, and the facts of the data; writes nothing.
+
+    Raises:
+        EmbedderError: see the subclasses; all that finetune would raise before it trains.
+    """
+    from embedder.training.estimate import estimate
+    from jobs.training_folder import check_out
+
+    check_out(options.out)
+    run = prepare_task(options)
+    return estimate(run, options.training), run.facts
+
+
+def prepare_task(options: FinetuneOptions) -> TrainingRun:
+    """The training run of a task, its data read and checked."""
+    module, _, name = TASKS[options.task].partition(":")
+    prepare = getattr(importlib.import_module(module), name)
+    request = TaskRequest(
+        model=options.model,
+        train=tuple(map(Path, options.train)),
+        dev=None if options.dev is None else Path(options.dev),
+        options=options.training,
+        columns=options.columns,
+        settings=options.settings,
+    )
+    run: TrainingRun = prepare(request)
+    return run
+
+
+def _request(options: FinetuneOptions) -> dict[str, Any]:
+    """All that changes the result; the data and the model by their content."""
+    spec = open_checkpoint(options.model).spec()
+    training = {k: v for k, v in asdict(options.training).items() if k not in RESUMABLE}
+    return {
+        "task": options.task,
+        "model": options.model,
+        "model digest": spec.fingerprint,
+        "train": {str(path): _digest(path) for path in options.train},
+        "eval": {str(options.dev): _digest(options.dev)} if options.dev is not None else {},
+        "columns": dict(options.columns),
+        "settings": dict(options.settings),
+        "training": training,
+    }
+
+
+def _digest(path: str | Path) -> str:
+    try:
+        return record_file(Path(path)).sha256
+    except OSError as error:
+        raise SourceError(
+            f"{path} cannot be read: {error.strerror}.", "Name a Parquet file that is there."
+        ) from error

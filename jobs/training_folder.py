@@ -1,0 +1,227 @@
+"""The folder of a trained model: made beside its final name, and resumed where a run was killed.
+
+<out>.training/     while it is trained: request.json, checkpoints, a lock
+<out>/              the model, metrics.json, learning-curve.png and README.md (the model card)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from embedder.errors import OutputError, RequestError
+from embedder.training.devices import is_main_process
+from embedder.training.loop import train
+from embedder.training.options import TrainingOptions
+from embedder.training.run import Measures, TrainingRecord, TrainingRun
+from indexes.durable import make_folder, replace_file, sync_file, sync_folder
+from indexes.lock import hold_lock
+from jobs.learning_curve import render_curve
+from jobs.model_card import CURVE_FILE, write_card
+from jobs.output import finite
+from jobs.progress import Progress
+
+METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
+ENDING = ".training"
+ROOM_FILES = {"lock", REQUEST_FILE}
+
+POLL_SECONDS = 0.2
+
+
+def train_folder(
+    prepare: Callable[[Path], TrainingRun],
+    options: TrainingOptions,
+    out: str | Path,
+    *,
+    request: Mapping[str, Any],
+    title: str,
+    usage: str,
+    progress: Progress,
+    restart: bool = False,
+) -> TrainingRecord:
+    """Train, and write the model folder; it appears when it is complete.
+
+    A run that was killed goes on from its newest checkpoint when it is started again with the
+    same request.
+
+    Args:
+        prepare: makes the run; it may keep files of its own in the folder that it is given.
+        options: how to train.
+        out: the folder, which must not be there.
+        request: all that changes the result, JSON-able: data by their digests, settings.
+        title: what is trained, for the model card.
+        usage: the command that uses the folder, for the model card.
+        progress: told of what happens.
+        restart: begin anew where a run with another request, or this one, was killed.
+
+    Raises:
+        EmbedderError: see the subclasses. What was reached before can be resumed.
+    """
+    final = check_out(out)
+    with training_room(final, request, restart=restart) as room:
+        run = prepare(room)
+        progress.start_stage("training")
+        record = train(run, options, room, _reporter(progress))
+        if is_main_process():
+            progress.start_stage("writing")
+            _publish(run, record, room, final, title=title, usage=usage, request=request)
+    return record
+
+
+def check_out(out: str | Path) -> Path:
+    """Where a new model folder can be written.
+
+    Raises:
+        OutputError: something is there.
+    """
+    final = Path(out)
+    if final.exists() or final.is_symlink() or not final.name:
+        raise OutputError(f"{out} is there already.", "Remove it, or name another with --out.")
+    return final
+
+
+@contextlib.contextmanager
+def training_room(final: Path, request: Mapping[str, Any], *, restart: bool) -> Iterator[Path]:
+    """The folder beside the final one in which a run keeps what it is resumed from; it goes when
+    the final one is there. Of several processes the main one alone holds its lock.
+
+    Raises:
+        IndexLockedError: another run is at it.
+        RequestError: a run with another request was left there.
+        OutputError: it cannot be written.
+    """
+    room = final.with_name(final.name + ENDING)
+    if not is_main_process():
+        _wait_for(room / REQUEST_FILE, request)
+        yield room
+        return
+    try:
+        make_folder(final.parent)
+        room.mkdir(exist_ok=True)
+        with hold_lock(room / "lock"):
+            _enter(room, request, restart=restart)
+            try:
+                yield room
+            finally:
+                # Nothing to go on from, as after an error in the data, is of no use.
+                if final.exists() or {path.name for path in room.iterdir()} <= ROOM_FILES:
+                    shutil.rmtree(room, ignore_errors=True)
+    except OSError as error:
+        raise OutputError(f"{final} cannot be written: {error.strerror or error}.") from error
+
+
+def _enter(room: Path, request: Mapping[str, Any], *, restart: bool) -> None:
+    """Begin, or go on with a run that had the same request."""
+    path = room / REQUEST_FILE
+    wanted = json.loads(json.dumps(request))
+    if restart:
+        _empty(room)
+    if path.is_file():
+        found = json.loads(path.read_text("utf-8"))
+        if found != wanted:
+            raise RequestError(
+                f"{room} holds an unfinished run with other settings: "
+                f"{_differences(found, wanted)}.",
+                "Ask for the same again to go on with it, or add --restart to begin anew.",
+            )
+    else:
+        replace_file(path, json.dumps(wanted, indent=1).encode())
+
+
+def _empty(room: Path) -> None:
+    for path in room.iterdir():
+        if path.is_dir():
+            shutil.rmtree(path)
+        elif path.name != "lock":
+            path.unlink()
+
+
+def _differences(found: Any, wanted: Any) -> str:
+    """What two requests differ in, named by their keys."""
+    names = [key for key in {**found, **wanted} if found.get(key) != wanted.get(key)]
+    parts = []
+    for name in names:
+        old, new = found.get(name), wanted.get(name)
+        if isinstance(old, dict) and isinstance(new, dict):
+            inner = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+            parts += [f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in inner]
+        else:
+            parts.append(f"{name} {old!r}, now {new!r}")
+    return "; ".join(parts)
+
+
+def _wait_for(path: Path, request: Mapping[str, Any]) -> None:
+    """Wait until the main process has begun with this request."""
+    wanted = json.loads(json.dumps(request))
+    parent = os.getppid()
+    while True:
+        with contextlib.suppress(OSError, ValueError):
+            if json.loads(path.read_text("utf-8")) == wanted:
+                return
+        if os.getppid() != parent:
+            raise OutputError("The main process has ended.")
+        time.sleep(POLL_SECONDS)
+
+
+def _reporter(progress: Progress) -> Callable[[int, int, Mapping[str, float]], None]:
+    """Shows steps and the newest measures."""
+
+    def report(step: int, n_steps: int, measures: Mapping[str, float]) -> None:
+        shown = ", ".join(f"{name} {value:.4g}" for name, value in measures.items())
+        progress.stage = f"training ({shown})" if shown else "training"
+        progress.unit = "steps"
+        progress.reach(step, n_steps)
+
+    return report if is_main_process() else lambda *_: None
+
+
+def _publish(
+    run: TrainingRun,
+    record: TrainingRecord,
+    room: Path,
+    final: Path,
+    *,
+    title: str,
+    usage: str,
+    request: Mapping[str, Any],
+) -> None:
+    """Write the folder in the room, and rename it to its final name, durably."""
+    made = room / "model"
+    shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here
+    made.mkdir()
+    run.save(made)
+    (made / METRICS_FILE).write_text(metrics_json(record, run.facts, request), "utf-8")
+    (made / CURVE_FILE).write_bytes(render_curve(record.curve, record.goal, title))
+    (made / CARD_FILE).write_text(write_card(title, usage, request, record, run.facts), "utf-8")
+    for path in sorted(made.rglob("*")):
+        sync_folder(path) if path.is_dir() else sync_file(path)
+    sync_folder(made)
+    check_out(final)
+    made.rename(final)
+    sync_folder(final.parent)
+
+
+def metrics_json(
+    record: TrainingRecord, facts: Mapping[str, Any], request: Mapping[str, Any]
+) -> str:
+    """All of a training in numbers, as JSON."""
+    content = {
+        "measures": record.measures,
+        "before": _before(record),
+        **{k: v for k, v in asdict(record).items() if k not in ("measures", "curve")},
+        "facts": dict(facts),
+        "request": dict(request),
+        "curve": [asdict(point) for point in record.curve],
+    }
+    return json.dumps(finite(content), indent=1, ensure_ascii=False) + "\n"
+
+
+def _before(record: TrainingRecord) -> Measures:
+    return record.curve[0].measures
