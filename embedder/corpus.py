@@ -19,7 +19,7 @@ from embedder.columns import (
     is_id,
 )
 from embedder.errors import ColumnError, RequestError, SourceError
-from embedder.rows import Batch, EveryRow, Rows, to_every_row, to_rows
+from embedder.rows import Batch, EveryRow, PlainRows, Rows, to_every_row, to_plain_rows, to_rows
 from embedder.sources import SourceFile, find_files
 
 MAX_BATCH_ROWS = 1024
@@ -105,18 +105,29 @@ def open_corpus(sources: Sequence[str], request: ColumnRequest | None = None) ->
         ColumnError: the columns cannot be decided, or a file lacks the text column.
         RequestError: no sources were given.
     """
-    if not sources:
-        raise RequestError("No sources were given.", "Name a Parquet file, folder, glob or URL.")
-    opened = [_open_source(file) for file in find_files(sources)]
-    if not sum(source.metadata.num_rows for source in opened):
-        raise SourceError(f"{opened[0].file.name} has no rows.", "Name a file that has some.")
+    opened = open_files(sources)
     first = opened[0]
     keys = [key for key, _ in first.file.partitions]
     columns = choose_columns(request or ColumnRequest(), first.schema, keys, where=first.file.name)
     for source in opened:
         check_text_column(source.schema, columns.text, source.file.name)
         check_case(source.schema, columns, source.file.name)
-    return Corpus(opened, columns, _partition_types(opened))
+    return Corpus(opened, columns, partition_types(opened))
+
+
+def open_files(sources: Sequence[str]) -> list[ParquetSource]:
+    """Find the files and read their footers; at least one of them has rows.
+
+    Raises:
+        SourceError: a file is missing, is no Parquet, or all are empty.
+        RequestError: no sources were given.
+    """
+    if not sources:
+        raise RequestError("No sources were given.", "Name a Parquet file, folder, glob or URL.")
+    opened = [_open_source(file) for file in find_files(sources)]
+    if not sum(source.metadata.num_rows for source in opened):
+        raise SourceError(f"{opened[0].file.name} has no rows.", "Name a file that has some.")
+    return opened
 
 
 def _open_source(file: SourceFile) -> ParquetSource:
@@ -146,7 +157,7 @@ def _cause(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
-def _partition_types(sources: Sequence[ParquetSource]) -> dict[str, pa.DataType]:
+def partition_types(sources: Sequence[ParquetSource]) -> dict[str, pa.DataType]:
     """int64 for a hive key all of whose values are integers, else string."""
     values: dict[str, list[str]] = {}
     for source in sources:
@@ -289,6 +300,16 @@ def _read(
                     "Run the same command again once it is complete.",
                 )
             yield converted
+
+
+def read_plain_rows(shards: Sequence[Shard], corpus: Corpus) -> Generator[PlainRows, None, None]:
+    """All rows of the shards as they are, in order, a bounded number of bytes at a time.
+
+    Raises:
+        SourceError: a file cannot be read, or changed while it was read.
+    """
+    kept = "Check that the file is complete; what was answered before it is kept."
+    yield from _read(shards, corpus, to_plain_rows, kept)
 
 
 def read_strings(path: str, column: str) -> Iterator[str]:

@@ -95,6 +95,23 @@ class EveryRow:
     counts: Counter[str]
 
 
+@dataclass(frozen=True)
+class PlainRows:
+    """Rows of a corpus in order, as they are.
+
+    Args:
+        name: the file, for messages.
+        first_row: number of the first row in the file.
+        values: their columns, hive keys included; those that the file lacks are missing.
+        counts: how many values were no valid UTF-8, by column; null stands in their place.
+    """
+
+    name: str
+    first_row: int
+    values: pa.Table
+    counts: Counter[str]
+
+
 def to_rows(batch: Batch, columns: Columns) -> Rows:
     """The documents of a batch."""
     texts, problems = _usable_texts(batch.rows.column(columns.text))
@@ -119,6 +136,20 @@ def to_every_row(batch: Batch, columns: Columns) -> EveryRow:
     ids = _ids(batch, columns, every, counts)
     values = _metadata(batch, columns, every, counts)
     return EveryRow(batch.name, batch.first_row, ids, texts, problems, values, counts)
+
+
+def to_plain_rows(batch: Batch, columns: Columns) -> PlainRows:
+    """All rows of a batch with all columns, the text among them."""
+    counts = Counter[str]()
+    values = {}
+    for name in dict.fromkeys([columns.text, *columns.metadata]):
+        if name in batch.rows.schema.names:
+            found = Counter[str]()
+            values[name] = _valid(_plain(batch.rows.column(name)), found)
+            counts.update({f"invalid UTF-8 in {name!r}": n for n in found.values()})
+        elif name in batch.partitions:
+            values[name] = pa.repeat(batch.partitions[name], len(batch.rows))
+    return PlainRows(batch.name, batch.first_row, pa.table(values), counts)
 
 
 def _metadata(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from jobs.comparison import Comparison, compare_word
     from jobs.finetuning import FinetuneOptions, FinetuneSummary, finetune
     from jobs.plan import BuildOptions
+    from jobs.predict import PredictOptions, PredictSummary, predict_rows
     from jobs.query import Hit, Index, open_index
     from jobs.summary import BuildSummary
     from jobs.word_folder import WordFolder, open_words
@@ -34,6 +35,8 @@ __all__ = [
     "Hit",
     "Index",
     "Method",
+    "PredictOptions",
+    "PredictSummary",
     "TrainWordsOptions",
     "TrainWordsSummary",
     "WordFolder",
@@ -43,6 +46,7 @@ __all__ = [
     "finetune",
     "open_index",
     "open_words",
+    "predict_rows",
     "train_words",
 ]
 
@@ -55,6 +59,8 @@ _HOMES = {
     "Hit": "jobs.query",
     "Index": "jobs.query",
     "Method": "jobs.word_training_options",
+    "PredictOptions": "jobs.predict",
+    "PredictSummary": "jobs.predict",
     "TrainWordsOptions": "jobs.word_training_options",
     "TrainWordsSummary": "jobs.word_training",
     "WordFolder": "jobs.word_folder",
@@ -64,6 +70,7 @@ _HOMES = {
     "finetune": "jobs.finetuning",
     "open_index": "jobs.query",
     "open_words": "jobs.word_folder",
+    "predict_rows": "jobs.predict",
     "train_words": "jobs.word_training",
 }
 

@@ -16,9 +16,9 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from embedder.columns import ColumnRequest, is_text
+from embedder.columns import ColumnRequest
 from embedder.corpus import Corpus, open_corpus, read_every_row
-from embedder.errors import ColumnError, OutputError, RequestError
+from embedder.errors import OutputError, RequestError
 from embedder.occurrences import Use
 from embedder.pipeline import run_ahead
 from embedder.rows import EveryRow
@@ -29,6 +29,7 @@ from indexes.lock import hold_open
 from indexes.manifest import Manifest
 from indexes.manifest_file import read_manifest
 from indexes.sense_inventory import SenseInventory, WordSenses
+from jobs.column_types import column_types, to_types
 from jobs.output import appearing, check_file_name, column_names
 from jobs.progress import Progress
 from jobs.query_encoder import QueryOptions
@@ -256,7 +257,7 @@ class _Run:
     ) -> None:
         self._corpus, self._options = corpus, options
         self._senses, self._encoder, self._progress = senses, encoder, progress
-        self._fields = _field_types(corpus, options.fields)
+        self._fields = column_types(corpus, options.fields, "--fields")
         self._stop = threading.Event()
         names = column_names(OWN_NAMES, self._fields.names)
         beside = [kind.with_name(n) for kind, n in zip(self._fields, names, strict=True)]
@@ -351,12 +352,8 @@ class _Run:
     def _beside(self, part: _Asked) -> list[pa.Array | pa.ChunkedArray]:
         """Ids and fields of the targets' rows."""
         rows: npt.NDArray[np.int64] = np.array([t.row for t in part.targets], dtype=np.int64)
-        values, n = part.rows.values, len(part.rows.ids)
-        columns = [pa.array(part.rows.ids, pa.string())]
-        for kind in self._fields:
-            is_there = kind.name in values.column_names
-            column = values[kind.name].cast(kind.type) if is_there else pa.nulls(n, kind.type)
-            columns.append(column)
+        beside = to_types(part.rows.values, self._fields)
+        columns = [pa.array(part.rows.ids, pa.string()), *beside.columns]
         return [column.take(pa.array(rows)) for column in columns]
 
 
@@ -375,29 +372,3 @@ def _gather(asked: Iterable[_Asked]) -> Iterator[list[_Asked]]:
             window, n_rows, n_passages, n_tokens = [], 0, 0, 0
     if window:
         yield window
-
-
-def _field_types(corpus: Corpus, names: Sequence[str]) -> pa.Schema:
-    """Columns that are written beside, each at a type that holds what all files have.
-
-    Raises:
-        ColumnError: files have types that do not go together.
-    """
-    return pa.schema([(name, _field_type(corpus, name)) for name in dict.fromkeys(names)])
-
-
-def _field_type(corpus: Corpus, name: str) -> pa.DataType:
-    kinds = [
-        source.schema.field(name).type for source in corpus.sources if name in source.schema.names
-    ]
-    if not kinds:
-        return corpus.partition_types[name]
-    schemas = [pa.schema([(name, pa.string() if is_text(kind) else kind)]) for kind in kinds]
-    try:
-        return pa.unify_schemas(schemas, promote_options="permissive").field(name).type
-    except (pa.ArrowInvalid, pa.ArrowTypeError) as error:
-        found = " and ".join(dict.fromkeys(map(str, kinds)))
-        raise ColumnError(
-            f"The column {name!r} is of type {found} in different files.",
-            "Leave it out of --fields, or give it one type.",
-        ) from error

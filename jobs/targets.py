@@ -108,7 +108,8 @@ def check_there(schema: pa.Schema, name: str, option: str, where: str) -> None:
         )
 
 
-def _is_list_of_text(kind: pa.DataType) -> bool:
+def is_list_of_text(kind: pa.DataType) -> bool:
+    """Whether a type is a list of texts."""
     is_list = types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind)
     return bool(is_list and is_text(kind.value_type))
 
@@ -118,7 +119,7 @@ _KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "--start": (types.is_integer, "whole numbers are"),
     "--end": (types.is_integer, "whole numbers are"),
     "--target-index": (types.is_integer, "whole numbers are"),
-    "--tokens": (_is_list_of_text, "a list of texts is"),
+    "--tokens": (is_list_of_text, "a list of texts is"),
 }
 
 

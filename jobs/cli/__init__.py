@@ -22,6 +22,7 @@ from jobs.cli.index import index_command
 from jobs.cli.info import info_command
 from jobs.cli.map import map_command
 from jobs.cli.neighbours import neighbours_command
+from jobs.cli.predict import predict_command
 from jobs.cli.search import search_command
 from jobs.cli.senses import senses_command
 from jobs.cli.verify import verify_command
@@ -61,6 +62,7 @@ cli.add_command(map_command)
 cli.add_command(compare_command)
 cli.add_command(info_command)
 cli.add_command(disambiguate_command)
+cli.add_command(predict_command)
 cli.add_command(delete_command)
 cli.add_command(compact_command)
 cli.add_command(export_command)

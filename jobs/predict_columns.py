@@ -1,0 +1,140 @@
+"""Which columns a head reads, and which are written beside its answers."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import pyarrow as pa
+
+from embedder.columns import ColumnRequest, Columns, choose_columns, is_text
+from embedder.corpus import Corpus, ParquetSource, open_files, partition_types
+from embedder.errors import ColumnError, RequestError
+from jobs.column_types import column_types
+from jobs.output import column_names
+from jobs.targets import check_there, is_list_of_text
+
+ROLES = ("text", "text1", "text2", "tokens", "question", "context")
+"""What the columns of all heads are for; each is an option of its name."""
+
+
+@dataclass(frozen=True)
+class PredictColumns:
+    """Columns of a corpus.
+
+    Args:
+        roles: names of those that the head reads, by what they are for.
+        kept: those that are written beside, at the types that they are written at.
+        schema: all that is written, the answers last.
+    """
+
+    roles: dict[str, str]
+    kept: pa.Schema
+    schema: pa.Schema
+
+
+def open_columns(
+    sources: Sequence[str],
+    inputs: Sequence[str],
+    answers: pa.Schema,
+    *,
+    asked: Mapping[str, str],
+    trained: Mapping[str, str],
+    kept: Sequence[str] | None,
+) -> tuple[Corpus, PredictColumns]:
+    """Open the sources, and decide their columns.
+
+    Args:
+        sources: files, folders, globs and URLs.
+        inputs: roles of the columns that the head reads.
+        answers: the columns that it gives.
+        asked: names that the user gave, by role.
+        trained: names that the columns had in training, by role.
+        kept: columns to write beside; None for all.
+
+    Raises:
+        SourceError: a file is missing, is no Parquet, or all are empty.
+        ColumnError: a column is missing, there twice or of a wrong type.
+        RequestError: a column is named for a role that the head has not.
+    """
+    _check_roles(inputs, asked)
+    opened = open_files(sources)
+    roles = {role: _find(opened[0], role, asked, trained) for role in inputs}
+    for source in opened:
+        for role, name in roles.items():
+            _check(source, role, name)
+    types = partition_types(opened)
+    names = _all_names(opened, types) if kept is None else list(dict.fromkeys(kept))
+    _check_kept(opened, names, types)
+    first, *others = [*roles.values(), *names]
+    columns = Columns(text=first, id=None, metadata=tuple(dict.fromkeys(others)))
+    corpus = Corpus(opened, columns, types)
+    beside = column_types(corpus, names, "--columns")
+    shown = column_names(answers.names, beside.names)
+    schema = pa.schema(
+        [
+            *(kind.with_name(name) for kind, name in zip(beside, shown, strict=True)),
+            *(kind.with_nullable(True) for kind in answers),
+        ]
+    )
+    return corpus, PredictColumns(roles, beside, schema)
+
+
+def _check_roles(inputs: Sequence[str], asked: Mapping[str, str]) -> None:
+    for role in asked:
+        if role not in inputs:
+            wanted = " and ".join(f"--{name}" for name in inputs)
+            raise RequestError(
+                f"--{role} names a column, and this head reads no {role}.",
+                f"Name its columns with {wanted}.",
+            )
+
+
+def _find(
+    first: ParquetSource, role: str, asked: Mapping[str, str], trained: Mapping[str, str]
+) -> str:
+    """The column named, else that of training, else that of the role's name, else any text."""
+    if role in asked:
+        return asked[role]
+    for name in (trained.get(role), role):
+        if name in first.schema.names:
+            return str(name)
+    if role == "text":
+        keys = [key for key, _ in first.file.partitions]
+        request = ColumnRequest(metadata=())
+        return choose_columns(request, first.schema, keys, where=first.file.name).text
+    return role
+
+
+def _check(source: ParquetSource, role: str, name: str) -> None:
+    """Raise ColumnError unless a file has a column once, of the role's type."""
+    check_there(source.schema, name, f"--{role}", source.file.name)
+    is_right, wanted = _KINDS.get(role, (is_text, "text is"))
+    kind = source.schema.field(name).type
+    if not is_right(kind):
+        raise ColumnError(
+            f"The column {name!r} of {source.file.name} is of type {kind}, and {wanted} wanted.",
+            f"Name another column with --{role}.",
+        )
+
+
+_KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
+    "tokens": (is_list_of_text, "a list of texts is"),
+}
+
+
+def _all_names(opened: Sequence[ParquetSource], types: Mapping[str, pa.DataType]) -> list[str]:
+    """All columns in the order in which the files have them, then the hive keys."""
+    return list(dict.fromkeys([*(n for s in opened for n in s.schema.names), *types]))
+
+
+def _check_kept(
+    opened: Sequence[ParquetSource], names: Sequence[str], types: Mapping[str, pa.DataType]
+) -> None:
+    """Raise ColumnError unless a file or its path has each column, and no file has it twice."""
+    for name in names:
+        with_it = [source for source in opened if name in source.schema.names]
+        if not with_it and name not in types:
+            with_it = list(opened[:1])  # which lacks it
+        for source in with_it:
+            check_there(source.schema, name, "--columns", source.file.name)
