@@ -68,12 +68,14 @@ DOORS = {
         "embedder/encoders/export.py",
         "embedder/encoders/network.py",
         "embedder/encoders/torch_encoder.py",
+        "embedder/heads/*",
         "embedder/training/*",
     ),
     "transformers": (
         "embedder/encoders/export.py",
         "embedder/encoders/network.py",
         "embedder/encoders/torch_encoder.py",
+        "embedder/heads/*",
         "embedder/training/*",
     ),
 }
