@@ -96,6 +96,11 @@ class Checkpoint:
         return int(self.config.get("pad_token_id") or 0)
 
     @property
+    def hidden_width(self) -> int:
+        """Components of the state of a piece, before pooling and dense layers."""
+        return _width(self.config, ())
+
+    @property
     def n_layers(self) -> int:
         """Number of transformer layers."""
         for name in ("num_hidden_layers", "n_layers", "num_layers"):

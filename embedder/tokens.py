@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -92,6 +93,21 @@ class Tokenizer:
             same += 1
         return min(same, self.n_special)
 
+    @property
+    def surroundings(self) -> tuple[Pieces, Pieces]:
+        """The special tokens before a text and those after it."""
+        [around] = self.encode([""])
+        n_before = len(around) - self.n_after
+        return around[:n_before], around[n_before:]
+
+    @property
+    def unknown_id(self) -> int:
+        """The piece of what has no pieces: the unknown one, or padding where there is none."""
+        found = self._backend.token_to_id(
+            getattr(self._backend.model, "unk_token", None) or "<unk>"
+        )
+        return self.pad_id if found is None else int(found)
+
     def encode(self, texts: Sequence[str]) -> list[Pieces]:
         """Piece ids of each text with its special tokens, not cut."""
         encodings = self._backend.encode_batch_fast(list(texts))
@@ -102,6 +118,58 @@ class Tokenizer:
         return [
             (np.asarray(encoding.ids, dtype=np.int64), _spans(encoding))
             for encoding in self._backend.encode_batch(list(texts))
+        ]
+
+    def encode_pairs(
+        self, first: Sequence[str], second: Sequence[str], max_tokens: int
+    ) -> tuple[list[Pieces], int]:
+        """Piece ids of pairs of texts with the special tokens of a pair, and how many were cut.
+
+        Args:
+            first: the first text of each pair.
+            second: the second one.
+            max_tokens: most pieces of a pair; the longer text of one that has more is cut first.
+        """
+        room = max_tokens - int(self._backend.num_special_tokens_to_add(True))
+        pairs, n_cut = [], 0
+        sides = [
+            self._backend.encode_batch(list(x), add_special_tokens=False) for x in (first, second)
+        ]
+        for one, other in zip(*sides, strict=True):
+            if len(one) + len(other) > room:
+                n_cut += 1
+                n_other = min(len(other), max(room // 2, room - len(one)))
+                one.truncate(room - n_other)
+                other.truncate(n_other)
+            whole = self._backend.post_process(one, other, add_special_tokens=True)
+            pairs.append(np.asarray(whole.ids, dtype=np.int64))
+        return pairs, n_cut
+
+    def encode_words(self, sentences: Sequence[Sequence[str]]) -> list[list[Pieces]]:
+        """Piece ids of each word of each sentence, without special tokens, one at least.
+
+        The words are read with a space between them, as text is, and a piece is of the word that
+        holds its last character. A word that has no pieces is one unknown piece.
+        """
+        texts = [" ".join(words) for words in sentences]
+        encodings = self._backend.encode_batch(texts, add_special_tokens=False)
+        return [
+            self._split(encoding, words)
+            for encoding, words in zip(encodings, sentences, strict=True)
+        ]
+
+    def _split(self, encoding: Encoding, words: Sequence[str]) -> list[Pieces]:
+        """The pieces of a text by its words."""
+        ids = np.asarray(encoding.ids, dtype=np.int64)
+        # A word has the space before it, which some tokenizers make a piece of.
+        word_ends = np.cumsum([len(word) + 1 for word in words]) - 1
+        ends = np.array(encoding.offsets, dtype=np.int64).reshape(-1, 2)[:, 1]
+        numbers = np.searchsorted(word_ends, np.maximum(ends - 1, 0), side="right")
+        borders = np.searchsorted(numbers, np.arange(len(words) + 1))
+        unknown = np.array([self.unknown_id], dtype=np.int64)
+        return [
+            ids[start:end] if start < end else unknown
+            for start, end in itertools.pairwise(borders.tolist())
         ]
 
     def encode_with_offsets(self, text: str) -> Encoding:

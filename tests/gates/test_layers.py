@@ -62,7 +62,8 @@ DOORS = {
         "jobs/measures.py",
     ),
     "sentence_transformers": (),  # a reference for tests only
-    "sklearn": ("jobs/map_projection.py", "jobs/measures.py"),
+    "seqeval": ("embedder/heads/measures.py",),
+    "sklearn": ("embedder/heads/measures.py", "jobs/map_projection.py", "jobs/measures.py"),
     "tokenizers": ("embedder/tokens.py",),
     "torch": (
         "embedder/encoders/export.py",

@@ -1,0 +1,130 @@
+"""Classification: one label for each text, or for each pair of texts read together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from embedder.heads.inputs import encode_inputs
+from embedder.heads.measures import classification_measures
+from embedder.heads.protocol import INPUTS, HeadFile, HeadTask, Label
+from embedder.labelled_texts import (
+    LabelledTexts,
+    label_set,
+    read_labelled_texts,
+    refuse_unseen,
+)
+from embedder.tokens import Pieces, plan_batches
+from embedder.training.encoder import EVALUATION_TOKENS, TrainableEncoder, open_trainable
+from embedder.training.label_models import TextClassifier
+from embedder.training.run import Batch, Measures, TrainingRun
+from embedder.training.task import TaskRequest, hold_out
+
+
+class Example(NamedTuple):
+    """A text or pair and its label.
+
+    Args:
+        pieces: piece ids, special tokens included.
+        label: number of the label.
+    """
+
+    pieces: Pieces
+    label: int
+
+
+def prepare_classify(request: TaskRequest) -> TrainingRun:
+    """The training run for labelled texts.
+
+    Columns: text, label.
+
+    Raises:
+        SourceError, ColumnError, LabelError: the data cannot be used.
+        ModelError: the model cannot be.
+    """
+    return _prepare(HeadTask.CLASSIFY, request)
+
+
+def prepare_classify_pairs(request: TaskRequest) -> TrainingRun:
+    """The training run for labelled pairs of texts.
+
+    Columns: text1, text2, label.
+
+    Raises:
+        SourceError, ColumnError, LabelError: the data cannot be used.
+        ModelError: the model cannot be.
+    """
+    return _prepare(HeadTask.CLASSIFY_PAIRS, request)
+
+
+def _prepare(task: HeadTask, request: TaskRequest) -> TrainingRun:
+    texts = read_labelled_texts(request.only_train, INPUTS[task], request.columns)
+    labels = label_set(texts.labels, texts.path, texts.columns["label"])
+    held = None
+    if request.dev is not None:
+        held = read_labelled_texts(request.dev, INPUTS[task], request.columns)
+        refuse_unseen([[x] for x in held.labels], labels, held.path, held.columns["label"])
+    encoder = open_trainable(request.model, max_tokens=request.settings.get("window"))
+    examples, n_cut = _examples(encoder, texts, labels)
+    if held is None:
+        examples, dev = hold_out(examples, request.options.seed)
+    else:
+        dev, n_cut_dev = _examples(encoder, held, labels)
+        n_cut += n_cut_dev
+    model = TextClassifier(encoder, len(labels), seed=request.options.seed)
+    file = HeadFile(
+        task=task, max_tokens=encoder.spec.max_tokens, labels=labels, columns=texts.columns
+    )
+    return TrainingRun(
+        model=model,
+        transformer=encoder.transformer,
+        examples=examples,  # type: ignore[arg-type]
+        collate=lambda batch: collate_examples(encoder, batch),
+        evaluate=lambda: measure_labels(model, dev, labels),
+        goal="accuracy",
+        save=lambda folder: model.save(folder, file),
+        facts={
+            "training texts": len(examples),
+            "evaluation texts": len(dev),
+            "labels": len(labels),
+            "texts cut off at the window": n_cut,
+        },
+    )
+
+
+def _examples(
+    encoder: TrainableEncoder, texts: LabelledTexts, labels: Sequence[Label]
+) -> tuple[list[Example], int]:
+    """The rows of a file, and how many of them were cut."""
+    inputs = encode_inputs(encoder.tokenizer, texts.sides, encoder.spec.max_tokens)
+    numbers = {label: number for number, label in enumerate(labels)}
+    pairs = zip(inputs.pieces, texts.labels, strict=True)
+    return [Example(pieces, numbers[label]) for pieces, label in pairs], inputs.n_cut
+
+
+def collate_examples(encoder: TrainableEncoder, examples: Sequence[Example]) -> Batch:
+    """Examples as a batch of `TextClassifier`."""
+    batch = encoder.collate([example.pieces for example in examples])
+    return {**batch, "labels": torch.tensor([example.label for example in examples])}
+
+
+def measure_labels(
+    model: TextClassifier, examples: Sequence[Example], labels: Sequence[Label]
+) -> Measures:
+    """How often the likeliest label is the right one."""
+    found = np.empty(len(examples), dtype=np.int64)
+    encoder = model.encoder
+    lengths = [len(example.pieces) for example in examples]
+    for indices, length in plan_batches(lengths, EVALUATION_TOKENS):
+        batch = encoder.tokenizer.batch([examples[i].pieces for i in indices], length)
+        scores = model.scores(
+            torch.from_numpy(batch.piece_ids).to(encoder.device),
+            torch.from_numpy(batch.attention_mask).to(encoder.device),
+        )
+        found[indices] = scores.argmax(1).cpu().numpy()
+    return classification_measures(
+        [labels[example.label] for example in examples], [labels[number] for number in found]
+    )
