@@ -19,12 +19,20 @@ from indexes.durable import record_file
 from jobs.progress import Progress
 
 TASKS = {
+    "classify": "embedder.training.tasks.classify:prepare_classify",
+    "classify-pairs": "embedder.training.tasks.classify:prepare_classify_pairs",
     "similarity": "embedder.training.tasks.similarity:prepare_similarity",
+    "tag": "embedder.training.tasks.tag:prepare_tag",
 }
 """What makes the training run of a task, by the task's name."""
 
+_PREDICT = "embedder predict {out} corpus.parquet --out predictions.parquet"
+
 USAGES = {
+    "classify": _PREDICT,
+    "classify-pairs": _PREDICT,
     "similarity": "embedder index corpus.parquet --model {out}",
+    "tag": _PREDICT,
 }
 """The command that uses what came out."""
 

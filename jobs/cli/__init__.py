@@ -18,6 +18,7 @@ from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.evaluate import evaluate_group
 from jobs.cli.export import export_command
 from jobs.cli.finetune import finetune_group
+from jobs.cli.finetune_heads import classify_command, classify_pairs_command, tag_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
 from jobs.cli.map import map_command
@@ -69,6 +70,9 @@ cli.add_command(export_command)
 cli.add_command(verify_command)
 cli.add_command(evaluate_group)
 cli.add_command(finetune_group)
+finetune_group.add_command(classify_command)
+finetune_group.add_command(classify_pairs_command)
+finetune_group.add_command(tag_command)
 cli.add_command(words_group)
 
 

@@ -111,6 +111,7 @@ def collate_examples(encoder: TrainableEncoder, examples: Sequence[Example]) -> 
     return {**batch, "labels": torch.tensor([example.label for example in examples])}
 
 
+@torch.no_grad()
 def measure_labels(
     model: TextClassifier, examples: Sequence[Example], labels: Sequence[Label]
 ) -> Measures:
@@ -126,5 +127,6 @@ def measure_labels(
         )
         found[indices] = scores.argmax(1).cpu().numpy()
     return classification_measures(
-        [labels[example.label] for example in examples], [labels[number] for number in found]
+        [labels[example.label] for example in examples],
+        [labels[number] for number in found.tolist()],
     )

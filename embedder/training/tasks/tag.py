@@ -113,6 +113,7 @@ def collate_examples(encoder: TrainableEncoder, examples: Sequence[Example]) -> 
     return {**batch, "labels": collate_labels(rows, batch["piece_ids"].shape[1])}
 
 
+@torch.no_grad()
 def measure_tags(
     model: WordTagger,
     sentences: Sequence[Sentence],
