@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from embedder.encoders import TextEncoder
 from embedder.errors import RequestError
-from embedder.tokens import Pieces, PieceSpans
+from embedder.tokens import Pieces, PieceSpans, Tokenizer
 from embedder.vectors import Rows, normalise
 
 Offsets = npt.NDArray[np.int32]
@@ -110,6 +110,50 @@ class Use:
     end: int
 
 
+@dataclass(frozen=True)
+class UsePieces:
+    """One use of a word in pieces that fit an encoder.
+
+    Args:
+        ids: piece ids with special tokens, shape (n_pieces,).
+        ranges: the word's own pieces, of one word.
+        is_text: which pieces are not special tokens, shape (n_pieces,).
+    """
+
+    ids: Pieces
+    ranges: PieceRanges
+    is_text: npt.NDArray[np.bool_]
+
+
+def cut_uses(tokenizer: Tokenizer, uses: Sequence[Use], max_tokens: int) -> list[UsePieces]:
+    """The pieces of uses; of a longer text a stretch around the word.
+
+    Args:
+        tokenizer: the encoder's.
+        uses: the uses.
+        max_tokens: most pieces of a use, special tokens included.
+
+    Raises:
+        RequestError: a use is empty, or lies outside its text.
+    """
+    found = []
+    encoded = tokenizer.encode_with_spans([use.text for use in uses])
+    n_after = tokenizer.n_after
+    n_before = tokenizer.n_special - n_after
+    for use, (ids, spans) in zip(uses, encoded, strict=True):
+        start, end = np.array([use.start], np.int32), np.array([use.end], np.int32)
+        ranges = find_pieces(spans, start, end)
+        if ranges.first[0] >= ranges.last[0]:
+            raise RequestError(
+                f"No word stands at characters {use.start} to {use.end} of {use.text[:80]!r}."
+            )
+        kept, shifted = _window(ids, ranges, n_before, n_after, max_tokens)
+        is_text = np.zeros(len(kept), dtype=np.bool_)
+        is_text[n_before : len(kept) - n_after] = True
+        found.append(UsePieces(kept, shifted, is_text))
+    return found
+
+
 def encode_uses(encoder: TextEncoder, uses: Sequence[Use]) -> Rows:
     """Vectors of uses of words, as the occurrences of an index have them.
 
@@ -118,32 +162,18 @@ def encode_uses(encoder: TextEncoder, uses: Sequence[Use]) -> Rows:
     Raises:
         RequestError: a use is empty, or lies outside its text.
     """
+    cut = cut_uses(encoder.tokenizer, uses, encoder.encoder.spec.max_tokens)
     rows: list[Rows] = []
-    pieces, spans = [], []
-    for ids, found in encoder.tokenizer.encode_with_spans([use.text for use in uses]):
-        pieces.append(ids)
-        spans.append(found)
-    ranges = [
-        find_pieces(s, np.array([u.start], np.int32), np.array([u.end], np.int32))
-        for u, s in zip(uses, spans, strict=True)
-    ]
-    for use, found_range in zip(uses, ranges, strict=True):
-        if found_range.first[0] >= found_range.last[0]:
-            raise RequestError(
-                f"No word stands at characters {use.start} to {use.end} of {use.text[:80]!r}."
-            )
-    windows = [_window(encoder, ids, r) for ids, r in zip(pieces, ranges, strict=True)]
     width = 0
     order: list[int] = []
-    for indices, _, encoded in encoder.encode_batches([w[0] for w in windows], with_states=True):
+    for indices, _, encoded in encoder.encode_batches([c.ids for c in cut], with_states=True):
         assert encoded.states is not None
         width = encoded.states.shape[2]
         for row, number in enumerate(indices):
-            ids, shifted, n_before = windows[number]
-            is_text = np.ones(len(ids), dtype=np.bool_)
-            is_text[:n_before] = False
-            is_text[len(ids) - encoder.tokenizer.n_after :] = False
-            rows.append(pool_occurrences(encoded.states[row, : len(ids)], is_text, shifted))
+            own = cut[number]
+            rows.append(
+                pool_occurrences(encoded.states[row, : len(own.ids)], own.is_text, own.ranges)
+            )
             order.append(number)
     found_rows = np.empty((len(uses), width), dtype=np.float32)
     if order:
@@ -152,16 +182,21 @@ def encode_uses(encoder: TextEncoder, uses: Sequence[Use]) -> Rows:
 
 
 def _window(
-    encoder: TextEncoder, ids: Pieces, ranges: PieceRanges
-) -> tuple[Pieces, PieceRanges, int]:
-    """A text's pieces that fit the encoder, with the word in their middle; the word's pieces in
-    them, and the number of special tokens before the text."""
-    most = encoder.encoder.spec.max_tokens
-    n_after = encoder.tokenizer.n_after
-    n_before = encoder.tokenizer.n_special - n_after
+    ids: Pieces, ranges: PieceRanges, n_before: int, n_after: int, most: int
+) -> tuple[Pieces, PieceRanges]:
+    """A text's pieces that fit the encoder, with the word in their middle, and the word's pieces
+    in them.
+
+    Args:
+        ids: all pieces of the text.
+        ranges: the word's.
+        n_before: special tokens before the text.
+        n_after: and after it.
+        most: pieces that fit.
+    """
     if len(ids) <= most:
-        return ids, ranges, n_before
-    room = most - encoder.tokenizer.n_special
+        return ids, ranges
+    room = most - n_before - n_after
     middle = int(ranges.first[0] + ranges.last[0]) // 2
     start = min(max(middle - room // 2, n_before), len(ids) - n_after - room)
     kept = np.concatenate([ids[:n_before], ids[start : start + room], ids[len(ids) - n_after :]])
@@ -170,4 +205,4 @@ def _window(
         np.maximum(ranges.first + shift, n_before).astype(np.int32),
         np.minimum(ranges.last + shift, n_before + room).astype(np.int32),
     )
-    return kept, clipped, n_before
+    return kept, clipped
