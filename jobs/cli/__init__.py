@@ -16,6 +16,8 @@ from jobs.cli.compare import compare_command
 from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.evaluate import evaluate_group
+from jobs.cli.evaluate_retrieval import retrieval_command
+from jobs.cli.evaluate_similarity import similarity_command
 from jobs.cli.export import export_command
 from jobs.cli.finetune import finetune_group
 from jobs.cli.finetune_heads import classify_command, classify_pairs_command, tag_command
@@ -74,6 +76,9 @@ finetune_group.add_command(classify_command)
 finetune_group.add_command(classify_pairs_command)
 finetune_group.add_command(tag_command)
 cli.add_command(words_group)
+
+evaluate_group.add_command(retrieval_command)
+evaluate_group.add_command(similarity_command)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -1,4 +1,4 @@
-"""The options that say how queries are encoded."""
+"""The options that say how texts are encoded."""
 
 from __future__ import annotations
 
@@ -8,10 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from embedder.encoders import EncoderOptions
     from jobs.query_encoder import QueryOptions
 
+_QUERY_MODEL = click.option(
+    "--model", help="Where the model is now.  [default: where the index found it]"
+)
+_MODEL = click.option("--model", help="A model folder or a name.  [default: the bundled one]")
 _OPTIONS = (
-    click.option("--model", help="Where the model is now.  [default: where the index found it]"),
     click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto"),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto"),
     click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: cpu]"),
@@ -20,14 +24,23 @@ _OPTIONS = (
 
 
 def query_encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """Add the options to a command."""
-    for option in reversed(_OPTIONS):
+    """Add those for queries to an index to a command."""
+    return _add(command, _QUERY_MODEL)
+
+
+def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Add those for a model of its own to a command."""
+    return _add(command, _MODEL)
+
+
+def _add(command: Callable[..., Any], model: Callable[..., Any]) -> Callable[..., Any]:
+    for option in (*reversed(_OPTIONS), model):
         command = option(command)
     return command
 
 
 def query_options(options: dict[str, Any]) -> QueryOptions:
-    """What they ask for."""
+    """What those for queries ask for."""
     from embedder.specs import Engine, Precision
     from jobs.query_encoder import QueryOptions
 
@@ -37,5 +50,20 @@ def query_options(options: dict[str, Any]) -> QueryOptions:
         engine=None if engine == "auto" else Engine(engine),
         precision=None if precision == "auto" else Precision(precision),
         device=options["device"],
+        threads=options["threads"],
+    )
+
+
+def encoder_options(options: dict[str, Any]) -> EncoderOptions:
+    """What those for a model of its own ask for."""
+    from embedder.encoders import EncoderOptions
+    from embedder.specs import Engine, Precision
+
+    engine, precision = options["engine"], options["precision"]
+    return EncoderOptions(
+        model=options["model"],
+        engine=None if engine == "auto" else Engine(engine),
+        precision=None if precision == "auto" else Precision(precision),
+        device=options.get("device"),
         threads=options["threads"],
     )

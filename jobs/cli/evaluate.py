@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.encoders import encoder_options
 from jobs.cli.streams import FORMATS, writing_stdout
 
 if TYPE_CHECKING:
-    from embedder.encoders import EncoderOptions
     from embedder.labelled import LabelColumns
     from jobs.sense_reports import Report, Scores
     from jobs.use_vectors import UseEncoder
@@ -269,24 +269,11 @@ def _encoder(options: dict[str, Any], uses: list[Any]) -> tuple[UseEncoder, str]
     from embedder.encoders import open_encoder
     from jobs.use_vectors import full_encoder, stored_encoder
 
-    encoder = open_encoder(_encoder_options(options))
+    encoder = open_encoder(encoder_options(options))
     made = f"{encoder.encoder.spec.model}, {encoder.encoder.description}"
     if options["full"]:
         return full_encoder(encoder), f"{made}, full vectors"
     return stored_encoder(encoder, uses), f"{made}, vectors as an index stores them"
-
-
-def _encoder_options(options: dict[str, Any]) -> EncoderOptions:
-    from embedder.encoders import EncoderOptions
-    from embedder.specs import Engine, Precision
-
-    engine, precision = options["engine"], options["precision"]
-    return EncoderOptions(
-        model=options["model"],
-        engine=None if engine == "auto" else Engine(engine),
-        precision=None if precision == "auto" else Precision(precision),
-        threads=options["threads"],
-    )
 
 
 def _write_words(words: Mapping[str, Scores], name: str, options: dict[str, Any]) -> None:

