@@ -16,6 +16,11 @@ from jobs.cli.compare import compare_command
 from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.evaluate import evaluate_group
+from jobs.cli.evaluate_heads import (
+    evaluate_classify_command,
+    evaluate_classify_pairs_command,
+    evaluate_tag_command,
+)
 from jobs.cli.evaluate_retrieval import retrieval_command
 from jobs.cli.evaluate_similarity import similarity_command
 from jobs.cli.export import export_command
@@ -71,6 +76,9 @@ cli.add_command(compact_command)
 cli.add_command(export_command)
 cli.add_command(verify_command)
 cli.add_command(evaluate_group)
+evaluate_group.add_command(evaluate_classify_command)
+evaluate_group.add_command(evaluate_classify_pairs_command)
+evaluate_group.add_command(evaluate_tag_command)
 cli.add_command(finetune_group)
 finetune_group.add_command(classify_command)
 finetune_group.add_command(classify_pairs_command)

@@ -297,3 +297,58 @@ def test_the_command_names_columns(here: Here, tmp_path: Path, tiny_model: Path)
     tag = ["finetune", "tag", train, "--model", tiny_model, "-q", *other]
     assert_refused(here(*tag), "no column 'tags' or 'ner_tags'", "--tags")
     assert_refused(here(*tag, "--tags", "body", "--tokens", "body"), "lists of texts are wanted")
+
+
+def test_measures_agree_with_the_libraries(
+    here: Here, trained: Trained, tmp_path: Path, tiny_model: Path
+) -> None:
+    """Evaluated on rows with other labels, the measures are those of scikit-learn and seqeval,
+    by label and in all, and each format says the same."""
+    from sklearn.metrics import classification_report, matthews_corrcoef
+
+    swapped = ["place", "place", "thing", "money", "new", "money", "thing", "place"]
+    data = write(tmp_path / "test.parquet", {"text": TEXTS, "label": swapped})
+    base = ["evaluate", "classify", trained["classify"][1], data, "-q"]
+    found = json.loads(here(*base, "--format", "json").stdout)
+    report = classification_report(swapped, LABELS, output_dict=True, zero_division=0)
+    assert found["summary"]["accuracy"] == report["accuracy"] == 0.75
+    assert found["summary"]["macro_f1"] == report["macro avg"]["f1-score"]
+    assert (found["n_rows"], found["n_unseen"]) == (8, 1)
+    for row in found["labels"]:
+        values = report[row["label"]]
+        assert row["f1"] == values["f1-score"] and row["support"] == values["support"]
+    out = tmp_path / "m.csv"
+    assert here(*base, "--out", out).returncode == 0
+    assert out.read_text().splitlines()[-1].startswith("all,,,,,8,0.75,")
+    shown = here(*base).stdout
+    assert "accuracy: 0.7500" in shown and "none in training: 1" in shown
+    pairs = write(tmp_path / "pairs.parquet", DATA["classify-pairs"])
+    command = ["evaluate", "classify-pairs", trained["classify-pairs"][1], pairs, "-q"]
+    summary = json.loads(here(*command, "--format", "json").stdout)["summary"]
+    assert summary["mcc"] == matthews_corrcoef([0, 1], [0, 1]) == 1
+
+
+def test_spans_are_counted_as_conll_does(here: Here, trained: Trained, tmp_path: Path) -> None:
+    """A span of which one word is missed is no hit: counted by hand."""
+    tags = [spans(words) for words in WORDS]
+    tags[0] = ["O", "B-LOC", "O"]  # predicted: O B-LOC I-LOC
+    data = write(tmp_path / "test.parquet", {"tokens": WORDS, "ner_tags": tags})
+    done = here("evaluate", "tag", trained["tag"][1], data, "-q", "--format", "json")
+    found = json.loads(done.stdout)
+    n_spans = sum(tag.startswith("B-") for row in tags for tag in row)
+    n_words = len(ALL_WORDS)
+    assert found["summary"]["f1"] == pytest.approx((n_spans - 1) / n_spans)
+    assert found["summary"]["accuracy"] == pytest.approx((n_words - 1) / n_words)
+    assert [row["label"] for row in found["labels"]] == ["COL", "LOC", "OBJ", "SUM"]
+    assert sum(row["support"] for row in found["labels"]) == n_spans
+
+
+def test_evaluation_refuses(here: Here, trained: Trained, tmp_path: Path, tiny_model: Path) -> None:
+    """Another task's head, an encoder, a missing column and a format that there is not."""
+    data = write(tmp_path / "test.parquet", {"text": TEXTS, "label": LABELS})
+    head = trained["classify"][1]
+    assert_refused(here("evaluate", "tag", head, data, "-q"), "for classify, and tag was asked")
+    assert_refused(here("evaluate", "classify", tiny_model, data, "-q"), "has no head.json")
+    base = ["evaluate", "classify", head, data, "-q"]
+    assert_refused(here(*base, "--label", "gold"), "no column 'gold'")
+    assert_refused(here(*base, "--out", tmp_path / "x.parquet"), "not written as parquet")
