@@ -52,6 +52,9 @@ GROUP_BYTES = 64 << 20
 UNANSWERED = "no answer: "
 """What stands before the reason of a row without an answer, where it is counted."""
 
+FOUND_NONE = "the head found none"
+"""The reason where a head may say so, as of a question that a text does not answer."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class PredictOptions:
@@ -277,10 +280,16 @@ def _answer_rest(plan: PredictPlan, parts: Parts, progress: Progress) -> None:
     with contextlib.closing(windows):
         for window in windows:
             table = answer(plan.head, window, plan.columns.schema)
-            counts = Counter({f"{UNANSWERED}{why}": n for why, n in window.counts.items()})
-            parts.add(table, counts + window.defects)
+            parts.add(table, _counts(plan.head, window, table))
             progress.count_documents(table.num_rows)
     parts.commit()
+
+
+def _counts(head: Head, window: Window, table: pa.Table) -> Counter[str]:
+    """What is to be counted of a window whose answers are the last columns of a table."""
+    n_null = table.column(-len(head.schema)).null_count
+    reasons = window.counts + Counter({FOUND_NONE: n_null - window.counts.total()})
+    return window.defects + Counter({f"{UNANSWERED}{why}": n for why, n in reasons.items()})
 
 
 def answer(head: Head, window: Window, schema: pa.Schema) -> pa.Table:

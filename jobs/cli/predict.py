@@ -75,7 +75,7 @@ def predict_command(**options: Any) -> None:
     FILE has a row for each row of SOURCES, in order: their columns, then the answer. A row whose
     text is null, empty or blank has a null answer, and is counted. A column that is named like
     one of the answer's gets `metadata.` before it. Run the same command again to go on after an
-    interruption; FILE appears when all is done.
+    interruption; FILE appears when all is done, in place of an older one.
     """
     from jobs.progress import show_progress
 

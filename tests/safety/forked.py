@@ -12,7 +12,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -64,9 +64,10 @@ class Zygote:
 
     Args:
         address: path of the socket to make.
+        modules: what it imports beside what builds of an index need.
     """
 
-    def __init__(self, address: Path) -> None:
+    def __init__(self, address: Path, modules: Sequence[str] = ()) -> None:
         self._address = str(address)
         settings = {
             "OMP_NUM_THREADS": "1",
@@ -75,7 +76,7 @@ class Zygote:
         }
         # That mode shows errors of files that are dropped, as Python 3.13 always does.
         self._process = subprocess.Popen(
-            [sys.executable, "-X", "dev", str(ZYGOTE), self._address],
+            [sys.executable, "-X", "dev", str(ZYGOTE), self._address, *modules],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env={**os.environ, **settings},
@@ -144,9 +145,9 @@ class Zygote:
 
 
 @contextlib.contextmanager
-def running_zygote(address: Path) -> Iterator[Zygote]:
+def running_zygote(address: Path, modules: Sequence[str] = ()) -> Iterator[Zygote]:
     """A zygote while the body runs."""
-    zygote = Zygote(address)
+    zygote = Zygote(address, modules)
     try:
         yield zygote
     finally:

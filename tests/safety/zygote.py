@@ -51,10 +51,10 @@ MODULES = (
 )
 
 
-def serve(address: str) -> NoReturn:
+def serve(address: str, *modules: str) -> NoReturn:
     """Accept connections until stdin is closed; each gets a process of its own."""
     sys.modules["openvino_telemetry"] = None  # type: ignore[assignment] # it starts a thread
-    for name in MODULES:
+    for name in (*MODULES, *modules):
         importlib.import_module(name)
     names = {(task / "comm").read_text().strip() for task in Path("/proc/self/task").iterdir()}
     # Arrow's allocator has a thread that knows how to be forked.
@@ -159,4 +159,4 @@ def _prepare(request: dict[str, Any], streams: dict[str, int]) -> None:
 
 if __name__ == "__main__":
     sys.path[:0] = [str(ROOT), str(Path(__file__).parent)]
-    serve(sys.argv[1])
+    serve(*sys.argv[1:])
