@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from embedder.errors import ModelError
+from embedder.errors import ModelError, RequestError
 from embedder.model_location import (
     DEFAULT_DISTRIBUTION,
     DEFAULT_MODEL,
@@ -51,6 +51,12 @@ POOLING_BY_FIELD_NAME = {
     "weightedmean_tokens": Pooling.WEIGHTED,
 }
 """Names in `1_Pooling/config.json`, old (`pooling_mode_<name>: true`) and new (`pooling_mode`)."""
+
+STATIC_MODEL_TYPE = "static"
+"""Model type of our own static models, which have a vector for each piece and no network."""
+
+STATIC_POSITION_LIMIT = 1 << 16
+"""Pieces of one text that a static model takes; it has no positions, so this only bounds memory."""
 
 POSITIONS_AFTER_PADDING = {"roberta", "xlm-roberta", "camembert", "mpnet", "xlm-roberta-xl"}
 """Model types that number positions from `pad_token_id + 1` and so have fewer than they declare."""
@@ -101,8 +107,15 @@ class Checkpoint:
         return _width(self.config, ())
 
     @property
+    def is_static(self) -> bool:
+        """Whether the model is a table of vectors, without layers."""
+        return self.config.get("model_type") == STATIC_MODEL_TYPE
+
+    @property
     def n_layers(self) -> int:
         """Number of transformer layers."""
+        if self.is_static:
+            return 0
         for name in ("num_hidden_layers", "n_layers", "num_layers"):
             if name in self.config:
                 return int(self.config[name])
@@ -122,8 +135,11 @@ class Checkpoint:
 
         Raises:
             ModelError: more layers or tokens were asked for than the network has.
+            RequestError: layers or a pooling were asked of a static model.
         """
-        if not 1 <= layers <= self.n_layers:
+        if self.is_static:
+            self._check_static(pooling, layers)
+        elif not 1 <= layers <= self.n_layers:
             raise ModelError(
                 f"{layers} layers were asked for, and {self.name} has {self.n_layers}.",
                 f"Give --layers a number from 1 to {self.n_layers}.",
@@ -148,6 +164,14 @@ class Checkpoint:
             passage_prompt=self.passage_prompt if passage_prompt is None else passage_prompt,
             precision=precision,
         )
+
+    def _check_static(self, pooling: Pooling | None, layers: int) -> None:
+        if layers != 1 or pooling not in (None, Pooling.MEAN):
+            raise RequestError(
+                f"{self.name} is a static model, which averages vectors of pieces and has no "
+                "layers.",
+                "Leave --pooling and --layers out.",
+            )
 
 
 def open_checkpoint(name: str = DEFAULT_MODEL) -> Checkpoint:
@@ -296,6 +320,8 @@ def _asked_max_tokens(network: Path, settings: dict[str, Any]) -> int | None:
 
 
 def _position_limit(config: dict[str, Any]) -> int:
+    if config.get("model_type") == STATIC_MODEL_TYPE:
+        return STATIC_POSITION_LIMIT
     declared = config.get("max_position_embeddings") or config.get("n_positions") or 512
     if config.get("model_type") in POSITIONS_AFTER_PADDING:
         return int(declared) - int(config.get("pad_token_id", 1)) - 1

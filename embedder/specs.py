@@ -32,6 +32,8 @@ class Engine(StrEnum):
 
     OPENVINO = "openvino"
     TORCH = "torch"
+    STATIC = "static"
+    """No network: one vector a piece, for models that `embedder distil --static` makes."""
 
 
 class Overflow(StrEnum):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -77,6 +78,17 @@ class Tokenizer:
             steps = [Lowercase()] if inner is None else [Lowercase(), inner]
             self._backend.normalizer = NormalizerSequence(steps)
         self.pad_id = checkpoint.pad_id
+
+    @property
+    def n_pieces(self) -> int:
+        """Pieces of the vocabulary, special ones included; no id is larger."""
+        return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
+
+    @property
+    def special_ids(self) -> list[int]:
+        """Ids of the special pieces, in order."""
+        added = self._backend.get_added_tokens_decoder()
+        return sorted(number for number, piece in added.items() if piece.special)
 
     @property
     def n_special(self) -> int:
@@ -231,6 +243,16 @@ def _open_backend(checkpoint: Checkpoint) -> Backend:
         raise
     except Exception as error:  # the Rust side raises plain Exception
         raise ModelError(f"The tokenizer {first} cannot be read: {error}.") from error
+
+
+def tokenizer_json(checkpoint: Checkpoint) -> bytes:
+    """The tokenizer.json of a model, made of its vocabulary files where there is none.
+
+    Raises:
+        ModelError: it cannot be made.
+    """
+    [first, *_] = checkpoint.tokenizer_files
+    return Path(first if first.name == "tokenizer.json" else _converted(checkpoint)).read_bytes()
 
 
 def _converted(checkpoint: Checkpoint) -> str:

@@ -20,6 +20,11 @@ if TYPE_CHECKING:
     from jobs.plan import BuildOptions
     from jobs.predict import PredictOptions, PredictSummary, predict_rows
     from jobs.query import Hit, Index, open_index
+    from jobs.static_distillation import (
+        DistilStaticOptions,
+        DistilStaticSummary,
+        distil_static,
+    )
     from jobs.summary import BuildSummary
     from jobs.word_folder import WordFolder, open_words
     from jobs.word_scores import evaluate_words
@@ -30,6 +35,8 @@ __all__ = [
     "BuildOptions",
     "BuildSummary",
     "Comparison",
+    "DistilStaticOptions",
+    "DistilStaticSummary",
     "FinetuneOptions",
     "FinetuneSummary",
     "Hit",
@@ -42,6 +49,7 @@ __all__ = [
     "WordFolder",
     "build_index",
     "compare_word",
+    "distil_static",
     "evaluate_words",
     "finetune",
     "open_index",
@@ -54,6 +62,8 @@ _HOMES = {
     "BuildOptions": "jobs.plan",
     "BuildSummary": "jobs.summary",
     "Comparison": "jobs.comparison",
+    "DistilStaticOptions": "jobs.static_distillation",
+    "DistilStaticSummary": "jobs.static_distillation",
     "FinetuneOptions": "jobs.finetuning",
     "FinetuneSummary": "jobs.finetuning",
     "Hit": "jobs.query",
@@ -66,6 +76,7 @@ _HOMES = {
     "WordFolder": "jobs.word_folder",
     "build_index": "jobs.build",
     "compare_word": "jobs.comparison",
+    "distil_static": "jobs.static_distillation",
     "evaluate_words": "jobs.word_scores",
     "finetune": "jobs.finetuning",
     "open_index": "jobs.query",

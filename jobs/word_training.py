@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import shutil
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -14,17 +13,16 @@ from typing import Any
 from embedder.columns import ColumnRequest
 from embedder.cooccurrences import count_cooccurrences
 from embedder.corpus import Corpus, Shard, open_corpus, read_shards
-from embedder.errors import OutputError, RequestError, SourceError
+from embedder.errors import RequestError, SourceError
 from embedder.glove import GloveOptions, train_glove
 from embedder.vectors import Rows
 from embedder.word2vec import Word2VecOptions, train_word2vec
 from embedder.word_stream import WordStream, write_stream
 from embedder.word_vectors import WordVectors
-from indexes.durable import make_folder, temporary_beside
-from indexes.lock import hold_lock
 from jobs.progress import Progress
 from jobs.word_folder import check_new, write_word_folder
 from jobs.word_training_options import Method, TrainWordsOptions, check_options
+from jobs.working_folder import working_beside
 
 WORD2VEC_EPOCHS = (5, 30)
 WORD2VEC_WORDS = 5_000_000
@@ -92,7 +90,7 @@ def train_words(options: TrainWordsOptions, progress: Progress | None = None) ->
     progress.start_stage("opening")
     corpus = open_corpus(options.sources, ColumnRequest(text=options.text, metadata=()))
     shards = corpus.shards(options.limit)
-    with _working_beside(final) as room:
+    with working_beside(final) as room:
         stream, counts = _read(corpus, shards, options, room, progress)
         options = replace(options, epochs=options.epochs or _epochs(options.method, stream))
         rows, found = _train(stream, options, room, progress)
@@ -113,29 +111,6 @@ def train_words(options: TrainWordsOptions, progress: Progress | None = None) ->
         made = {"options": _remembered(options), "corpus": _about(corpus, summary)}
         n_bytes = write_word_folder(final, room / "folder", vectors, options.method, made)
     return replace(summary, n_bytes=n_bytes, seconds=time.monotonic() - started)
-
-
-@contextlib.contextmanager
-def _working_beside(final: Path) -> Iterator[Path]:
-    """A folder beside the final one for what is made on the way; gone afterwards.
-
-    Raises:
-        OutputError: it cannot be written to, or the disk is full.
-    """
-    work = temporary_beside(final)
-    try:
-        make_folder(final.parent)
-        work.mkdir(exist_ok=True)
-        with hold_lock(work / "lock"):
-            room = work / "room"
-            shutil.rmtree(room, ignore_errors=True)  # of a run that was killed
-            room.mkdir()
-            try:
-                yield room
-            finally:
-                shutil.rmtree(work, ignore_errors=True)
-    except OSError as error:
-        raise OutputError(f"{final} cannot be written: {error.strerror or error}.") from error
 
 
 def _read(

@@ -86,9 +86,12 @@ def open_encoder(
     """
     options = options or EncoderOptions()
     checkpoint = checkpoint or open_checkpoint(options.model or DEFAULT_MODEL)
-    engine = options.engine or _best_engine(options)
+    engine = options.engine or (Engine.STATIC if checkpoint.is_static else _best_engine(options))
     tokenizer = Tokenizer(checkpoint)
-    if engine is Engine.TORCH:
+    encoder: Encoder
+    if checkpoint.is_static or engine is Engine.STATIC:
+        encoder = _open_static(checkpoint, engine, options)
+    elif engine is Engine.TORCH:
         encoder = _open_torch(checkpoint, options)
     else:
         try:
@@ -121,6 +124,30 @@ def _has_gpu() -> bool:
     from embedder.encoders.torch_encoder import best_device
 
     return best_device() != "cpu"
+
+
+def _open_static(checkpoint: Checkpoint, engine: Engine, options: EncoderOptions) -> Encoder:
+    if not checkpoint.is_static:
+        raise RequestError(
+            f"The static engine runs static models, and {checkpoint.name} is a network.",
+            f"Leave --engine out, or make a static model of it with: embedder distil SOURCES "
+            f"--static --model {checkpoint.name} --out FOLDER",
+        )
+    asked = {
+        "--engine": engine if engine is not Engine.STATIC else None,
+        "--precision": options.precision if options.precision is not Precision.FP32 else None,
+        "--device": options.device if options.device != "cpu" else None,
+    }
+    for name, value in asked.items():
+        if value is not None:
+            raise RequestError(
+                f"{checkpoint.name} is a static model, which numpy runs at fp32 on the cpu, and "
+                f"{name} {value} was asked for.",
+                f"Leave {name} out.",
+            )
+    from embedder.encoders.static_encoder import open_static
+
+    return open_static(checkpoint, options.spec(checkpoint, Precision.FP32))
 
 
 def _open_torch(checkpoint: Checkpoint, options: EncoderOptions) -> Encoder:

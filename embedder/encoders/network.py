@@ -104,8 +104,13 @@ def load_network(
     """Load a checkpoint with the pooling and layers of a spec, in evaluation mode.
 
     Raises:
-        ModelError: the weights cannot be read, or do not fill the network.
+        ModelError: the weights cannot be read, or do not fill the network; or there is none.
     """
+    if checkpoint.is_static:
+        raise ModelError(
+            f"{checkpoint.name} is a static model: it has vectors of pieces and no network.",
+            "Name the model that it was distilled from, or another one, in --model.",
+        )
     transformer = _load_transformer(checkpoint, dtype)
     dense = nn.Sequential(*[_load_dense(folder) for folder in checkpoint.dense_folders])
     return SentenceNetwork(transformer, dense, spec.pooling, spec.layers).eval()

@@ -15,6 +15,7 @@ from jobs.cli.compact import compact_command
 from jobs.cli.compare import compare_command
 from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
+from jobs.cli.distil import distil_command
 from jobs.cli.evaluate import evaluate_group
 from jobs.cli.evaluate_heads import (
     evaluate_classify_command,
@@ -75,6 +76,7 @@ cli.add_command(delete_command)
 cli.add_command(compact_command)
 cli.add_command(export_command)
 cli.add_command(verify_command)
+cli.add_command(distil_command)
 cli.add_command(evaluate_group)
 evaluate_group.add_command(evaluate_classify_command)
 evaluate_group.add_command(evaluate_classify_pairs_command)

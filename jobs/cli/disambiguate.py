@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.encoders import ENGINES
 from jobs.cli.names import COLUMN_NAMES
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows.")
 @click.option("--model", help="Where the model is now.  [default: where the index found it]")
-@click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto")
+@click.option("--engine", type=ENGINES, default="auto")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: cpu]")
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")

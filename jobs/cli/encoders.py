@@ -11,12 +11,14 @@ if TYPE_CHECKING:
     from embedder.encoders import EncoderOptions
     from jobs.query_encoder import QueryOptions
 
+ENGINES = click.Choice(["auto", "openvino", "torch", "static"])
+
 _QUERY_MODEL = click.option(
     "--model", help="Where the model is now.  [default: where the index found it]"
 )
 _MODEL = click.option("--model", help="A model folder or a name.  [default: the bundled one]")
 _OPTIONS = (
-    click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto"),
+    click.option("--engine", type=ENGINES, default="auto"),
     click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto"),
     click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: cpu]"),
     click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]"),

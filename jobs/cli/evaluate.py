@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.encoders import encoder_options
+from jobs.cli.encoders import ENGINES, encoder_options
 from jobs.cli.streams import FORMATS, writing_stdout
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ def _model_options(command: Callable[..., None]) -> Callable[..., None]:
         click.option("--format", type=click.Choice(["text", "json", "csv"]), default="text"),
         click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]"),
         click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto"),
-        click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto"),
+        click.option("--engine", type=ENGINES, default="auto"),
         click.option("--model", help="A model folder or a name.  [default: the bundled one]"),
     ]
     for option in options:

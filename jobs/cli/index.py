@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.encoders import ENGINES
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.sizes import MEMORY
 
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 @click.option(
     "--model", help="A model folder, a name on the hub, or `default`.  [default: the bundled one]"
 )
-@click.option("--engine", type=click.Choice(["auto", "openvino", "torch"]), default="auto")
+@click.option("--engine", type=ENGINES, default="auto")
 @click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps.  [default: the best]")
 @click.option(

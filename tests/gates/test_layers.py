@@ -60,6 +60,7 @@ DOORS = {
         "embedder/pairs.py",
         "embedder/senses.py",
         "embedder/significance.py",
+        "embedder/static_distillation.py",
         "jobs/measures.py",
     ),
     "sentence_transformers": (),  # a reference for tests only

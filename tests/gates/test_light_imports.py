@@ -54,6 +54,24 @@ def test_a_search_loads_no_training_library(tmp_path: Path, demo_index: Path) ->
     assert not loaded & TRAINING
 
 
+def test_a_static_model_needs_numpy_alone(tmp_path: Path, tiny_model: Path) -> None:
+    """A static model encodes texts without torch, transformers, OpenVINO and whatever trains."""
+    table = "StaticTable(*(np.eye(n, 8, dtype='f4') for n in (600,)), np.ones(600, 'f4'), v)"
+    code = f"""
+import sys; import numpy as np; from pathlib import Path
+from embedder import EncoderOptions, open_encoder
+from embedder.checkpoint import open_checkpoint
+from embedder.static_table import StaticTable, write_static_model
+folder, v = Path(sys.argv[1]), np.eye(8, dtype="f4")[0]
+write_static_model(folder, {table}, open_checkpoint(sys.argv[2]), {{}})
+assert open_encoder(EncoderOptions(model=str(folder))).encode(["the bank"]).shape == (1, 8)
+"""
+    (tmp_path / "m").mkdir()
+    loaded = modules_after(tmp_path / "modules", code, str(tmp_path / "m"), str(tiny_model))
+    assert "embedder.encoders.static_encoder" in loaded
+    assert not loaded & (HEAVY | {"scipy"})
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "command", ["senses river", "senses --list", "senses river --by title", "neighbours river"]
