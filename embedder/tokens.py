@@ -6,11 +6,14 @@ import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from tokenizers import Encoding
 from tokenizers import Tokenizer as Backend
+from tokenizers.decoders import WordPiece as WordPieceDecoder
+from tokenizers.models import WordPiece
 from tokenizers.normalizers import Lowercase
 from tokenizers.normalizers import Sequence as NormalizerSequence
 
@@ -57,6 +60,14 @@ class PieceSpans:
 
     starts: npt.NDArray[np.int32]
     ends: npt.NDArray[np.int32]
+
+
+class PairSpecials(NamedTuple):
+    """Piece ids of the special tokens around two texts that are read as one."""
+
+    before: tuple[int, ...]
+    between: tuple[int, ...]
+    after: tuple[int, ...]
 
 
 class Tokenizer:
@@ -187,6 +198,32 @@ class Tokenizer:
     def encode_with_offsets(self, text: str) -> Encoding:
         """Pieces of a text without special tokens, with character offsets and word numbers."""
         return self._backend.encode(text, add_special_tokens=False)
+
+    def encode_inside_with_spans(self, texts: Sequence[str]) -> list[tuple[Pieces, PieceSpans]]:
+        """Piece ids of each text without special tokens, and where in it each piece stands."""
+        return [
+            (np.asarray(encoding.ids, dtype=np.int64), _spans(encoding))
+            for encoding in self._backend.encode_batch(list(texts), add_special_tokens=False)
+        ]
+
+    def pair_specials(self) -> PairSpecials:
+        """The special tokens before, between and after two texts that are read as one."""
+        encoding = self._backend.encode("a", "a")
+        parts: list[list[int]] = [[], [], []]
+        n_seen = 0
+        for piece_id, text in zip(encoding.ids, encoding.sequence_ids, strict=True):
+            if text is None:
+                parts[n_seen].append(piece_id)
+            else:
+                n_seen = text + 1
+        before, between, after = map(tuple, parts)
+        return PairSpecials(before, between, after)
+
+    def decode(self, piece_ids: Sequence[int]) -> str:
+        """The text of some pieces, without special tokens."""
+        if self._backend.decoder is None and isinstance(self._backend.model, WordPiece):
+            self._backend.decoder = WordPieceDecoder()
+        return str(self._backend.decode(list(piece_ids), skip_special_tokens=True))
 
     def batch(self, pieces: Sequence[Pieces], padded_length: int) -> TokenBatch:
         """Stack texts of at most `padded_length` pieces."""

@@ -40,13 +40,24 @@ class LinearHead:
         if not (np.isfinite(self.weight).all() and np.isfinite(self.bias).all()):
             raise ValueError("weight and bias should be finite")
 
+    def scores(self, states: npt.NDArray[np.float32]) -> Probabilities:
+        """What the layer gives before the softmax, float64, shape (n, n_labels).
+
+        Args:
+            states: shape (n, width).
+        """
+        found: Probabilities = (
+            states.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        )
+        return found
+
     def log_probabilities(self, states: npt.NDArray[np.float32]) -> Probabilities:
         """Logarithms of the probabilities, float64, shape (n, n_labels).
 
         Args:
             states: shape (n, width).
         """
-        scores = states.astype(np.float64) @ self.weight.T.astype(np.float64) + self.bias
+        scores = self.scores(states)
         scores -= scores.max(axis=1, keepdims=True, initial=-np.inf)
         found: Probabilities = scores - np.log(np.exp(scores).sum(axis=1, keepdims=True))
         return found
