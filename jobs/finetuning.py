@@ -19,6 +19,7 @@ from indexes.durable import record_file
 from jobs.progress import Progress
 
 TASKS = {
+    "answer": "embedder.training.tasks.answer:prepare_answer",
     "classify": "embedder.training.tasks.classify:prepare_classify",
     "classify-pairs": "embedder.training.tasks.classify:prepare_classify_pairs",
     "similarity": "embedder.training.tasks.similarity:prepare_similarity",
@@ -29,6 +30,7 @@ TASKS = {
 _PREDICT = "embedder predict {out} corpus.parquet --out predictions.parquet"
 
 USAGES = {
+    "answer": _PREDICT,
     "classify": _PREDICT,
     "classify-pairs": _PREDICT,
     "similarity": "embedder index corpus.parquet --model {out}",

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -17,6 +18,9 @@ from embedder.answer_windows import Window, WindowSpec, make_windows
 from embedder.errors import EngineError
 from embedder.heads.linear import LinearHead
 from embedder.tokens import Tokenizer, padded_length, plan_batches
+
+States = npt.NDArray[np.float32]
+"""States of the pieces of windows, shape (n, length, width)."""
 
 START, END = 0, 1
 """Outputs of the layer: how well an answer starts at a piece, and how well one ends there."""
@@ -156,15 +160,16 @@ class AnswerReader:
                     )
                 yield number, scores
 
-    def _states(self, batch: dict[str, Tensor]) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
+    def _states(
+        self, batch: dict[str, Tensor]
+    ) -> np.ndarray[tuple[int, ...], np.dtype[np.float32]]:
         device = next(self.transformer.parameters()).device
         try:
             with torch.no_grad():
                 states = window_states(
                     self.transformer, **{name: part.to(device) for name, part in batch.items()}
                 )
-                found: np.ndarray[tuple[int, ...], np.dtype[np.float32]]
-                found = states.float().cpu().numpy()
+                found: States = states.float().cpu().numpy()
         except RuntimeError as error:  # out of memory is one of these
             cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(

@@ -44,7 +44,7 @@ class TextClassifier(nn.Module):
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(DROPOUT)
-        self.linear = _new_linear(encoder.spec.width, n_labels, seed)
+        self.linear = new_linear(encoder.spec.width, n_labels, seed)
         self.scale = math.sqrt(encoder.spec.width)
 
     def forward(
@@ -85,7 +85,7 @@ class WordTagger(nn.Module):
         self.encoder = encoder
         self.encoder.network.dense.requires_grad_(False)  # it comes after the states
         self.dropout = nn.Dropout(DROPOUT)
-        self.linear = _new_linear(encoder.checkpoint.hidden_width, n_labels, seed)
+        self.linear = new_linear(encoder.checkpoint.hidden_width, n_labels, seed)
 
     def forward(
         self, piece_ids: Tensor, attention_mask: Tensor, labels: Tensor
@@ -123,7 +123,8 @@ def collate_labels(rows: Sequence[Sequence[int]], length: int) -> Tensor:
     return torch.from_numpy(labels)
 
 
-def _new_linear(width: int, n_labels: int, seed: int) -> nn.Linear:
+def new_linear(width: int, n_labels: int, seed: int) -> nn.Linear:
+    """A layer to train; the seed alone decides its weights."""
     layer = nn.Linear(width, n_labels)
     generator = torch.Generator().manual_seed(seed)
     nn.init.normal_(layer.weight, std=WEIGHT_DEVIATION, generator=generator)

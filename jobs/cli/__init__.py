@@ -26,6 +26,7 @@ from jobs.cli.evaluate_retrieval import retrieval_command
 from jobs.cli.evaluate_similarity import similarity_command
 from jobs.cli.export import export_command
 from jobs.cli.finetune import finetune_group
+from jobs.cli.finetune_answers import answer_command
 from jobs.cli.finetune_heads import classify_command, classify_pairs_command, tag_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
@@ -82,6 +83,7 @@ evaluate_group.add_command(evaluate_classify_command)
 evaluate_group.add_command(evaluate_classify_pairs_command)
 evaluate_group.add_command(evaluate_tag_command)
 cli.add_command(finetune_group)
+finetune_group.add_command(answer_command)
 finetune_group.add_command(classify_command)
 finetune_group.add_command(classify_pairs_command)
 finetune_group.add_command(tag_command)

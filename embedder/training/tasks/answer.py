@@ -116,9 +116,7 @@ class AnswerModel(nn.Module):
         seed: of the new layer's weights.
     """
 
-    def __init__(
-        self, encoder: TrainableEncoder, settings: AnswerSettings, *, seed: int
-    ) -> None:
+    def __init__(self, encoder: TrainableEncoder, settings: AnswerSettings, *, seed: int) -> None:
         super().__init__()
         self.encoder, self.settings = encoder, settings
         self.encoder.network.dense.requires_grad_(False)  # it comes after the states
@@ -238,9 +236,7 @@ def collate_examples(pad_id: int, examples: Sequence[Example]) -> Batch:
     }
 
 
-def measure(
-    model: AnswerModel, questions: Sequence[AnsweredQuestion], default: float
-) -> Measures:
+def measure(model: AnswerModel, questions: Sequence[AnsweredQuestion], default: float) -> Measures:
     """Exact match and F1; where some questions have no answer, the model's threshold is fitted
     to them, for the highest F1, as SQuAD 2.0 does.
 
@@ -251,9 +247,7 @@ def measure(
     """
     contexts = [question.context for question in questions]
     found = model.reader().read([question.question for question in questions], contexts)
-    texts = [
-        context[span.start : span.end] for span, context in zip(found, contexts, strict=True)
-    ]
+    texts = [context[span.start : span.end] for span, context in zip(found, contexts, strict=True)]
     wanted = [question.texts for question in questions]
     threshold = default
     if not all(wanted):
