@@ -96,6 +96,7 @@ class PredictSummary:
         n_answered: those of them that have an answer.
         n_before: those that an earlier run had done.
         counts: rows without an answer, by reason, and values that were no valid UTF-8.
+        rows_per_second: of this run, once the head was open.
         seconds: time that this run took.
     """
 
@@ -106,6 +107,7 @@ class PredictSummary:
     n_answered: int
     n_before: int
     counts: dict[str, int]
+    rows_per_second: float
     seconds: float
 
     def to_json(self) -> dict[str, Any]:
@@ -179,7 +181,9 @@ def predict_rows(options: PredictOptions, progress: Progress | None = None) -> P
         n_before = parts.n_rows
         if n_before:
             progress.note(f"{n_before:,} of {plan.n_rows:,} rows are done already.")
+        answering = time.monotonic()
         _answer_rest(plan, parts, progress)
+        rate = (parts.n_rows - n_before) / max(time.monotonic() - answering, 1e-9)
         _write(plan, parts, progress)
     counts = dict(sorted(parts.counts.items()))
     n_without = sum(n for reason, n in counts.items() if reason.startswith(UNANSWERED))
@@ -191,6 +195,7 @@ def predict_rows(options: PredictOptions, progress: Progress | None = None) -> P
         n_answered=parts.n_rows - n_without,
         n_before=n_before,
         counts=counts,
+        rows_per_second=rate,
         seconds=time.monotonic() - started,
     )
 

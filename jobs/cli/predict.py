@@ -126,12 +126,10 @@ def _options(options: dict[str, Any]) -> PredictOptions:
 def _summary_lines(summary: PredictSummary) -> list[str]:
     from jobs.cli.words import number_lines, plural
 
-    n_new = summary.n_rows - summary.n_before
     before = f", {summary.n_before:,} of them before" if summary.n_before else ""
     return [
         f"{summary.out}: {plural(summary.n_rows, 'row')}, {summary.n_answered:,} with an answer"
-        f"{before}, in {summary.seconds:.1f} s "
-        f"({n_new / max(summary.seconds, 1e-9):,.0f} rows/s)",
+        f"{before}, in {summary.seconds:.1f} s ({summary.rows_per_second:,.0f} rows/s)",
         f"  {summary.task}: {summary.engine}",
         *number_lines(summary.counts),
     ]
