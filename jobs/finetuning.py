@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -22,18 +22,21 @@ TASKS = {
     "answer": "embedder.training.tasks.answer:prepare_answer",
     "classify": "embedder.training.tasks.classify:prepare_classify",
     "classify-pairs": "embedder.training.tasks.classify:prepare_classify_pairs",
+    "retrieval": "jobs.finetune_retrieval:prepare_retrieval",
     "similarity": "embedder.training.tasks.similarity:prepare_similarity",
     "tag": "embedder.training.tasks.tag:prepare_tag",
 }
 """What makes the training run of a task, by the task's name."""
 
 _PREDICT = "embedder predict {out} corpus.parquet --out predictions.parquet"
+_INDEX = "embedder index corpus.parquet --model {out}"
 
 USAGES = {
     "answer": _PREDICT,
     "classify": _PREDICT,
     "classify-pairs": _PREDICT,
-    "similarity": "embedder index corpus.parquet --model {out}",
+    "retrieval": _INDEX,
+    "similarity": _INDEX,
     "tag": _PREDICT,
 }
 """The command that uses what came out."""
@@ -114,8 +117,8 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Fine
     progress.start_stage("reading")
     made: list[TrainingRun] = []
 
-    def prepare(_: Path) -> TrainingRun:
-        made.append(prepare_task(options))
+    def prepare(room: Path) -> TrainingRun:
+        made.append(prepare_task(options, room=room, progress=progress))
         return made[0]
 
     record = train_folder(
@@ -152,8 +155,16 @@ def estimate_finetune(options: FinetuneOptions) -> tuple[Estimate, dict[str, Any
     return estimate(run, options.training), run.facts
 
 
-def prepare_task(options: FinetuneOptions) -> TrainingRun:
-    """The training run of a task, its data read and checked."""
+def prepare_task(
+    options: FinetuneOptions, *, room: Path | None = None, progress: Progress | None = None
+) -> TrainingRun:
+    """The training run of a task, its data read and checked.
+
+    Args:
+        options: what is asked for.
+        room: where the task may keep files; None where nothing may be written.
+        progress: told of what is done before training.
+    """
     module, _, name = TASKS[options.task].partition(":")
     prepare = getattr(importlib.import_module(module), name)
     request = TaskRequest(
@@ -163,9 +174,20 @@ def prepare_task(options: FinetuneOptions) -> TrainingRun:
         options=options.training,
         columns=options.columns,
         settings=options.settings,
+        room=room,
+        report=_reporter(progress or Progress()),
     )
     run: TrainingRun = prepare(request)
     return run
+
+
+def _reporter(progress: Progress) -> Callable[[str, int, int], None]:
+    def report(name: str, n_done: int, n_total: int) -> None:
+        if progress.stage != name:
+            progress.start_stage(name, n_total, "texts")
+        progress.reach(n_done, n_total)
+
+    return report
 
 
 def _request(options: FinetuneOptions) -> dict[str, Any]:

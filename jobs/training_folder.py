@@ -160,11 +160,23 @@ def _differences(found: Any, wanted: Any) -> str:
 def _wait_for(path: Path, request: Mapping[str, Any]) -> None:
     """Wait until the main process has begun with this request."""
     wanted = json.loads(json.dumps(request))
-    parent = os.getppid()
-    while True:
+
+    def has_begun() -> bool:
         with contextlib.suppress(OSError, ValueError):
-            if json.loads(path.read_text("utf-8")) == wanted:
-                return
+            return bool(json.loads(path.read_text("utf-8")) == wanted)
+        return False
+
+    wait_for_main_process(has_begun)
+
+
+def wait_for_main_process(is_done: Callable[[], bool]) -> None:
+    """Wait until the main process of several has done something.
+
+    Raises:
+        OutputError: what started the processes is gone.
+    """
+    parent = os.getppid()
+    while not is_done():
         if os.getppid() != parent:
             raise OutputError("The main process has ended.")
         time.sleep(POLL_SECONDS)

@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from embedder.checkpoint import Checkpoint, open_checkpoint
 from embedder.encoders.network import SentenceNetwork, load_network, quiet_transformers
-from embedder.specs import EncoderSpec, Pooling
+from embedder.specs import EncoderSpec, Pooling, TextKind
 from embedder.tokens import Pieces, Tokenizer, plan_batches
 from embedder.training.run import Batch
 from embedder.vectors import Rows
@@ -56,9 +56,10 @@ class TrainableEncoder(nn.Module):
         rows, states = self.network(piece_ids, attention_mask)
         return rows, states
 
-    def pieces(self, texts: Sequence[str]) -> list[Pieces]:
-        """Piece ids of texts, cut off at the window, with the passage prompt before each."""
-        prompt = self.spec.passage_prompt
+    def pieces(self, texts: Sequence[str], kind: TextKind = TextKind.PASSAGE) -> list[Pieces]:
+        """Piece ids of texts, cut off at the window, with the prompt of their kind before each."""
+        is_query = kind is TextKind.QUERY
+        prompt = self.spec.query_prompt if is_query else self.spec.passage_prompt
         return [self._cut(ids) for ids in self.tokenizer.encode([prompt + t for t in texts])]
 
     def collate(self, pieces: Sequence[Pieces]) -> Batch:
@@ -75,9 +76,15 @@ class TrainableEncoder(nn.Module):
         return self.collate(self.pieces(texts))
 
     @torch.no_grad()
-    def encode(self, texts: Sequence[str], *, batch_tokens: int = EVALUATION_TOKENS) -> Rows:
+    def encode(
+        self,
+        texts: Sequence[str],
+        kind: TextKind = TextKind.PASSAGE,
+        *,
+        batch_tokens: int = EVALUATION_TOKENS,
+    ) -> Rows:
         """Unit vectors of texts as the network makes them now, float32, shape (n, width)."""
-        pieces = self.pieces(texts)
+        pieces = self.pieces(texts, kind)
         rows = np.empty((len(pieces), self.spec.width), dtype=np.float32)
         for indices, length in plan_batches([len(ids) for ids in pieces], batch_tokens):
             batch = self.tokenizer.batch([pieces[i] for i in indices], length)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
@@ -28,6 +28,9 @@ class TaskRequest:
         columns: names of columns by what they hold, where they are not the usual ones.
         settings: the task's own options.
         options: how to train.
+        room: where the task may keep what it computed before training, for a run that goes on;
+            None where nothing may be written, and long computations are left out.
+        report: told of what is done before training: its name, how much, and of how much.
     """
 
     model: str
@@ -36,6 +39,8 @@ class TaskRequest:
     options: TrainingOptions
     columns: Mapping[str, str] = field(default_factory=dict)
     settings: Mapping[str, Any] = field(default_factory=dict)
+    room: Path | None = None
+    report: Callable[[str, int, int], None] = lambda *_: None
 
     @property
     def only_train(self) -> Path:
