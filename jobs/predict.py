@@ -49,6 +49,12 @@ GROUP_ROWS = 16_384
 GROUP_BYTES = 64 << 20
 """A row group of the file has at least so many rows or bytes."""
 
+SETTINGS: Mapping[str, tuple[HeadTask, ...]] = {
+    "probabilities": (HeadTask.CLASSIFY, HeadTask.CLASSIFY_PAIRS),
+    "null_threshold": (HeadTask.ANSWER,),
+}
+"""Settings that a run may have otherwise than head.json, and the tasks that have them."""
+
 UNANSWERED = "no answer: "
 """What stands before the reason of a row without an answer, where it is counted."""
 
@@ -210,6 +216,7 @@ def plan_predict(options: PredictOptions) -> PredictPlan:
         raise RequestError(f"--limit {options.limit} leaves nothing to read.", "Give at least 1.")
     out, form = _check_out(options.out), choose_row_format(options.format, options.out)
     file = _read_head(options.model)
+    _check_settings(options.head.settings, file.task)
     head = open_head(options.model, options.head)
     corpus, columns = open_columns(
         options.sources,
@@ -266,6 +273,17 @@ def _read_head(folder: str | Path) -> HeadFile:
         f"{folder} holds {found}; wanted is a head, with head.json.",
         "Make one with embedder finetune classify, classify-pairs, tag, answer or generate.",
     )
+
+
+def _check_settings(settings: Mapping[str, Any], task: HeadTask) -> None:
+    """Raise RequestError unless a task has some settings."""
+    for name in settings:
+        if task not in SETTINGS.get(name, ()):
+            raise RequestError(
+                f"--{name.replace('_', '-')} is given, and a head of the task {task} has no such "
+                "setting.",
+                "Leave it out.",
+            )
 
 
 def _digest(corpus: Corpus, shards: Sequence[Shard], progress: Progress) -> str:

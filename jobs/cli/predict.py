@@ -47,7 +47,16 @@ def role_options(command: Any) -> Any:
     help="[default: by the ending of --out]",
 )
 @click.option(
-    "--probabilities", is_flag=True, help="Of classify: write the probability of each label too."
+    "--probabilities",
+    is_flag=True,
+    default=None,
+    help="With classify: write the probability of each label too.",
+)
+@click.option(
+    "--null-threshold",
+    type=float,
+    metavar="SCORE",
+    help="With answer: the score above which there is one.  [default: as in training]",
 )
 @click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
@@ -101,7 +110,7 @@ def predict_command(**options: Any) -> None:
 def _options(options: dict[str, Any]) -> PredictOptions:
     from embedder.heads.protocol import HeadOptions
     from embedder.specs import Precision
-    from jobs.predict import PredictOptions
+    from jobs.predict import SETTINGS, PredictOptions
     from jobs.row_files import RowFormat
 
     return PredictOptions(
@@ -117,7 +126,7 @@ def _options(options: dict[str, Any]) -> PredictOptions:
             precision=Precision(options["precision"]),
             threads=options["threads"],
             max_batch_tokens=options["max_batch_tokens"],
-            settings={"probabilities": True} if options["probabilities"] else {},
+            settings={name: options[name] for name in SETTINGS if options[name] is not None},
         ),
         restart=options["restart"],
     )

@@ -372,6 +372,24 @@ def test_pairs_and_words(tmp_path: Path) -> None:
         ask(tagger, tokens="other")
 
 
+def test_questions_and_texts(here: Here, tmp_path: Path) -> None:
+    """A head that finds answers reads two columns; where it finds none, that is counted. What it
+    has no setting for is refused."""
+    head = make_head(tmp_path / "answers", HeadTask.ANSWER)
+    table = {"question": ["which bank", "what"], "context": [" ".join(SENTENCES[:4] * 3), "a b"]}
+    pq.write_table(pa.table(table), tmp_path / "q.parquet")
+    out = tmp_path / "o.parquet"
+    asked = ("predict", head, tmp_path / "q.parquet", "--out", out, "--device", "cpu")
+    done = here(*asked)
+    assert "2 rows, 2 with an answer" in done.stdout, done.stderr
+    for row in pq.read_table(out).to_pylist():
+        assert row["answer"] == row["context"][row["start"] : row["end"]] != ""
+    done = here(*asked, "--null-threshold", 1e9)
+    assert "no answer: the head found none: 2" in done.stdout, done.stderr
+    assert pq.read_table(out)["answer"].null_count == 2
+    assert_refused(here(*asked, "-q", "--probabilities"), "--probabilities", "answer")
+
+
 class Echo:
     """A head of no weight, which answers with the length of a text."""
 

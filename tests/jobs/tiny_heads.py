@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -15,13 +15,18 @@ from embedder.specs import Engine
 
 LABELS = ("money", "shore", "other")
 MAX_TOKENS = 32
+ANSWER_SETTINGS = {
+    "max_question_tokens": 12,
+    "overlap": 4,
+    "max_answer_tokens": 5,
+    "null_threshold": None,
+}
 
 
 def make_head(
     folder: Path,
     task: HeadTask = HeadTask.CLASSIFY,
     *,
-    labels: Sequence[str] = LABELS,
     columns: Mapping[str, str] | None = None,
     seed: int = 0,
 ) -> Path:
@@ -30,11 +35,19 @@ def make_head(
     Each label is that of a sentence, so that texts have different ones.
     """
     make_model(folder, num_hidden_layers=1, seed=seed)
+    is_answer = task is HeadTask.ANSWER  # whose two outputs are the start and the end
+    n_outputs = 2 if is_answer else len(LABELS)
     options = EncoderOptions(model=str(folder), engine=Engine.TORCH, device="cpu")
-    vectors = open_encoder(options).encode(SENTENCES[: len(labels)])
+    vectors = open_encoder(options).encode(SENTENCES[:n_outputs])
     weight = 50 * (vectors - vectors.mean(0))
-    bias = np.zeros(len(labels), np.float32)
+    bias = np.zeros(n_outputs, np.float32)
     save_file({"weight": weight, "bias": bias}, folder / HEAD_WEIGHTS)
-    file = HeadFile(task=task, max_tokens=MAX_TOKENS, labels=tuple(labels), columns=columns or {})
+    file = HeadFile(
+        task=task,
+        max_tokens=MAX_TOKENS,
+        labels=() if is_answer else LABELS,
+        columns=columns or {},
+        settings=ANSWER_SETTINGS if is_answer else {},
+    )
     file.write(folder)
     return folder
