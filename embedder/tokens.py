@@ -195,6 +195,28 @@ class Tokenizer:
             for start, end in itertools.pairwise(borders.tolist())
         ]
 
+    def encode_inside(self, texts: Sequence[str]) -> list[tuple[Pieces, npt.NDArray[np.bool_]]]:
+        """Piece ids of each text without special tokens, not cut, and which of them begin a word
+        (as the tokenizer cuts words: punctuation stands alone)."""
+        encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
+        return [(np.asarray(e.ids, dtype=np.int64), _starts(e)) for e in encodings]
+
+    @property
+    def n_pieces(self) -> int:
+        """Piece ids, those of added tokens included."""
+        return int(self._backend.get_vocab_size())
+
+    @property
+    def special_ids(self) -> Pieces:
+        """Ids of the tokens that stand for no text, in order."""
+        added = self._backend.get_added_tokens_decoder()
+        return np.array(sorted(i for i, token in added.items() if token.special), dtype=np.int64)
+
+    def id_of(self, *pieces: str) -> int | None:
+        """The id of the first of some pieces that there is."""
+        found = (self._backend.token_to_id(piece) for piece in pieces)
+        return next((int(number) for number in found if number is not None), None)
+
     def encode_with_offsets(self, text: str) -> Encoding:
         """Pieces of a text without special tokens, with character offsets and word numbers."""
         return self._backend.encode(text, add_special_tokens=False)
@@ -233,6 +255,15 @@ class Tokenizer:
             piece_ids[row, : len(ids)] = ids
             attention_mask[row, : len(ids)] = 1
         return TokenBatch(piece_ids, attention_mask)
+
+
+def _starts(encoding: Encoding) -> npt.NDArray[np.bool_]:
+    """Which pieces are of another word than the one before; a piece of no word is one itself."""
+    words = np.array([-1 if w is None else w for w in encoding.word_ids], dtype=np.int64)
+    starts = words < 0
+    starts[:1] = True
+    starts[1:] |= np.diff(words) != 0
+    return starts
 
 
 def _spans(encoding: Encoding) -> PieceSpans:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from jobs.finetuning import FinetuneOptions, FinetuneSummary, finetune
     from jobs.plan import BuildOptions
     from jobs.predict import PredictOptions, PredictSummary, predict_rows
+    from jobs.pretraining import PretrainOptions, PretrainSummary, pretrain
     from jobs.query import Hit, Index, open_index
     from jobs.static_distillation import (
         DistilStaticOptions,
@@ -44,6 +45,8 @@ __all__ = [
     "Method",
     "PredictOptions",
     "PredictSummary",
+    "PretrainOptions",
+    "PretrainSummary",
     "TrainWordsOptions",
     "TrainWordsSummary",
     "WordFolder",
@@ -55,6 +58,7 @@ __all__ = [
     "open_index",
     "open_words",
     "predict_rows",
+    "pretrain",
     "train_words",
 ]
 
@@ -71,6 +75,8 @@ _HOMES = {
     "Method": "jobs.word_training_options",
     "PredictOptions": "jobs.predict",
     "PredictSummary": "jobs.predict",
+    "PretrainOptions": "jobs.pretraining",
+    "PretrainSummary": "jobs.pretraining",
     "TrainWordsOptions": "jobs.word_training_options",
     "TrainWordsSummary": "jobs.word_training",
     "WordFolder": "jobs.word_folder",
@@ -82,6 +88,7 @@ _HOMES = {
     "open_index": "jobs.query",
     "open_words": "jobs.word_folder",
     "predict_rows": "jobs.predict",
+    "pretrain": "jobs.pretraining",
     "train_words": "jobs.word_training",
 }
 

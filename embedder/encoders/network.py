@@ -159,7 +159,7 @@ def quiet_transformers(transformers: Any) -> Any:
 
 
 def _check_weights(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
-    """Raise on weights that are missing; name those that are left unused."""
+    """Raise on weights that are missing; name those that nobody knows a use for."""
     missing = sorted(k for k in info["missing_keys"] if not k.startswith(HEADS))
     mismatched = sorted(str(k[0] if isinstance(k, tuple) else k) for k in info["mismatched_keys"])
     if missing or mismatched:
@@ -168,7 +168,7 @@ def _check_weights(checkpoint: Checkpoint, info: dict[str, Any]) -> None:
             f"{_some(missing + mismatched)}.",
             "Copy the model folder again, or correct config.json.",
         )
-    unused = sorted(info["unexpected_keys"])
+    unused = sorted(k for k in info["unexpected_keys"] if not k.startswith(HEADS))
     if unused:
         log.warning("%s: weights not used by the encoder: %s", checkpoint.name, _some(unused))
 

@@ -77,6 +77,8 @@ def train(
     trainer.gather()
     if options.lora:
         merge_lora(run.transformer)
+    if torch.distributed.is_initialized():
+        torch.distributed.barrier()  # the folder goes when the main process is done with it
     return _record(trainer, start, time.monotonic() - trainer.started)
 
 
@@ -101,7 +103,7 @@ class _Trainer(Trainer):
             train_dataset=run.examples,
             eval_dataset=[],  # the task has its own; the library only asks whether there is one
             data_collator=run.collate,
-            callbacks=[_Listener(report)],
+            callbacks=[_Listener(report, run)],
         )
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
@@ -261,11 +263,18 @@ class _Listener(TrainerCallback):
 
     Args:
         report: told after each step.
+        run: the task; examples that are drawn anew in each epoch are told which it is.
     """
 
-    def __init__(self, report: Report) -> None:
+    def __init__(self, report: Report, run: TrainingRun) -> None:
         self._report = report
+        self._set_epoch = getattr(run.examples, "set_epoch", None)
         self._measures: dict[str, float] = {}
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
+        """Tell the examples; accelerate itself does so in a single process only."""
+        if self._set_epoch is not None:
+            self._set_epoch(int(state.epoch))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Keep the newest figures."""

@@ -34,6 +34,7 @@ from jobs.cli.info import info_command
 from jobs.cli.map import map_command
 from jobs.cli.neighbours import neighbours_command
 from jobs.cli.predict import predict_command
+from jobs.cli.pretrain import adapt_command, pretrain_command
 from jobs.cli.search import search_command
 from jobs.cli.senses import senses_command
 from jobs.cli.verify import verify_command
@@ -83,8 +84,10 @@ cli.add_command(evaluate_group)
 evaluate_group.add_command(evaluate_classify_command)
 evaluate_group.add_command(evaluate_classify_pairs_command)
 evaluate_group.add_command(evaluate_tag_command)
+cli.add_command(pretrain_command)
 cli.add_command(finetune_group)
 finetune_group.add_command(answer_command)
+finetune_group.add_command(adapt_command)
 finetune_group.add_command(classify_command)
 finetune_group.add_command(classify_pairs_command)
 finetune_group.add_command(tag_command)

@@ -1,0 +1,1 @@
+"""Pre-training: a vocabulary, a network and its weights from text alone."""

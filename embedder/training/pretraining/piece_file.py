@@ -1,0 +1,251 @@
+"""A corpus as piece ids on disk: tokenised once, gone through as often as needed.
+
+Two files of pieces, for training and for validation: the running text, one document after the
+other. Packed examples are cut from it where they are full, with a separator after each document;
+pairs of segments are listed beside it and respect documents. Nothing grows in memory with the text
+but, for pairs, eight bytes an example.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from io import BufferedWriter
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.array_file import ArrayFile
+from embedder.sentences import split_sentences
+from embedder.tokens import Tokenizer
+from embedder.training.pretraining.masks import Flags
+from embedder.training.pretraining.segments import cut_pairs
+from embedder.training.pretraining.special import PieceIds, SpecialPieces
+
+TRAIN, VALIDATION = "train", "validation"
+PIECES, STARTS, PAIRS, DOCUMENTS = "pieces.bin", "starts.bin", "pairs.bin", "documents.bin"
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceLayout:
+    """How a corpus is cut into examples.
+
+    Args:
+        length: the most pieces of an example, special ones included.
+        has_pairs: examples are pairs of segments of one document; else packed full.
+        has_starts: where words begin is kept.
+        held_out: the share of documents for validation.
+    """
+
+    length: int
+    has_pairs: bool
+    has_starts: bool
+    held_out: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class PieceCounts:
+    """What a pass over a corpus found.
+
+    Args:
+        n_documents: documents that were written.
+        n_held_out: those of them for validation.
+        n_pieces: pieces of all of them, separators apart.
+        n_held_out_pieces: of those for validation.
+        n_too_short: documents that were left out: no pieces, or one where pairs are wanted.
+    """
+
+    n_documents: int
+    n_held_out: int
+    n_pieces: int
+    n_held_out_pieces: int
+    n_too_short: int
+
+
+@dataclass(frozen=True)
+class Part:
+    """Examples for training, or those for validation.
+
+    Args:
+        folder: where its files are.
+        special: the tokenizer's special pieces.
+        layout: how it is cut.
+    """
+
+    folder: Path
+    special: SpecialPieces
+    layout: PieceLayout
+    _files: dict[str, ArrayFile] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        """Number of examples."""
+        if self.layout.has_pairs:
+            return len(self._file(DOCUMENTS))
+        return -(-len(self._file(PIECES)) // self._room)
+
+    @property
+    def n_pieces(self) -> int:
+        """Pieces of its text, separators included."""
+        return len(self._file(PIECES))
+
+    def documents(self) -> npt.NDArray[np.int64]:
+        """The document of each pair, int64, shape (n_pairs,)."""
+        return self._file(DOCUMENTS).read(0, len(self))
+
+    def packed(self, number: int) -> tuple[PieceIds, Flags | None]:
+        """The pieces of a packed example without what surrounds them, and which begin a word."""
+        return self._read(number * self._room, (number + 1) * self._room)
+
+    def segment(self, pair: int, which: int) -> tuple[PieceIds, Flags | None]:
+        """The first or second segment (0, 1) of a pair, and which of its pieces begin a word."""
+        start, end = self._file(PAIRS).read(3 * pair + which, 3 * pair + which + 2)
+        return self._read(int(start), int(end))
+
+    @property
+    def _room(self) -> int:
+        return self.layout.length - self.special.n_around
+
+    def _read(self, start: int, end: int) -> tuple[PieceIds, Flags | None]:
+        pieces = self._file(PIECES).read(start, end).astype(np.int64)
+        starts = self._file(STARTS).read(start, end) if self.layout.has_starts else None
+        return pieces, starts
+
+    def _file(self, name: str) -> ArrayFile:
+        if name not in self._files:
+            kinds = {PIECES: piece_type(self.special.n_pieces), STARTS: np.dtype(np.bool_)}
+            kind = kinds.get(name, np.dtype(np.int64))
+            self._files[name] = ArrayFile(self.folder / name, kind)
+        return self._files[name]
+
+
+def piece_type(n_pieces: int) -> np.dtype[np.unsignedinteger]:
+    """The smallest type that holds all ids of a vocabulary."""
+    return np.dtype(np.uint16 if n_pieces <= 1 << 16 else np.uint32)
+
+
+def write_pieces(
+    batches: Iterable[Sequence[str]],
+    folder: Path,
+    tokenizer: Tokenizer,
+    special: SpecialPieces,
+    layout: PieceLayout,
+) -> PieceCounts:
+    """Tokenise a corpus once, to `folder`/train and `folder`/validation.
+
+    A document is held out by a digest of its text, so that equal documents are on one side. If
+    none is, the one that was nearest to it is held out.
+
+    Args:
+        batches: its texts.
+        folder: an empty folder.
+        tokenizer: the model's.
+        special: its special pieces.
+        layout: how to cut.
+
+    Raises:
+        OSError: the disk takes no more.
+    """
+    with (
+        _writing(folder / TRAIN, special, layout) as train,
+        _writing(folder / VALIDATION, special, layout) as validation,
+    ):
+        edge = int(layout.held_out * 2**64)
+        nearest: tuple[int, list[Sentence]] | None = None
+        for digest, sentences in _documents(batches, tokenizer, layout):
+            if digest < edge:
+                validation.write(sentences)
+            elif nearest is None or (digest < nearest[0] and not validation.n_documents):
+                train.write(nearest[1] if nearest else [])
+                nearest = digest, sentences
+            else:
+                train.write(sentences)
+        (train if validation.n_documents else validation).write(nearest[1] if nearest else [])
+    return PieceCounts(
+        n_documents=train.n_documents + validation.n_documents,
+        n_held_out=validation.n_documents,
+        n_pieces=train.n_pieces + validation.n_pieces,
+        n_held_out_pieces=validation.n_pieces,
+        n_too_short=train.n_too_short + validation.n_too_short,
+    )
+
+
+def _documents(
+    batches: Iterable[Sequence[str]], tokenizer: Tokenizer, layout: PieceLayout
+) -> Iterator[tuple[int, list[Sentence]]]:
+    for texts in batches:
+        encoded = _encode(texts, tokenizer, layout.has_pairs)
+        yield from zip(map(_digest, texts), encoded, strict=True)
+
+
+def open_part(folder: Path, name: str, special: SpecialPieces, layout: PieceLayout) -> Part:
+    """What `write_pieces` wrote; `name` is `TRAIN` or `VALIDATION`."""
+    return Part(folder / name, special, layout)
+
+
+def _digest(text: str) -> int:
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
+
+
+Sentence = tuple[PieceIds, Flags]
+
+
+def _encode(
+    texts: Sequence[str], tokenizer: Tokenizer, has_sentences: bool
+) -> Iterator[list[Sentence]]:
+    """The sentences of each text; the whole text as one where they are not needed."""
+    cut = [
+        [text[a:b] for a, b in split_sentences(text)] if has_sentences else [text] for text in texts
+    ]
+    encoded = iter(tokenizer.encode_inside([sentence for listed in cut for sentence in listed]))
+    for listed in cut:
+        yield [next(encoded) for _ in listed]
+
+
+@contextlib.contextmanager
+def _writing(folder: Path, special: SpecialPieces, layout: PieceLayout) -> Iterator[_PartWriter]:
+    folder.mkdir()
+    with contextlib.ExitStack() as stack:
+        names = [PIECES]
+        names += [STARTS] if layout.has_starts else []
+        names += [PAIRS, DOCUMENTS] if layout.has_pairs else []
+        files = {name: stack.enter_context((folder / name).open("wb")) for name in names}
+        yield _PartWriter(files, special, layout)
+
+
+class _PartWriter:
+    def __init__(
+        self, files: dict[str, BufferedWriter], special: SpecialPieces, layout: PieceLayout
+    ) -> None:
+        self._files, self._special, self._layout = files, special, layout
+        self._kind = piece_type(special.n_pieces)
+        self._segment = (layout.length - special.n_around - len(special.after)) // 2
+        self._n_written = 0
+        self.n_documents = self.n_pieces = self.n_too_short = 0
+
+    def write(self, sentences: Sequence[Sentence]) -> None:
+        """Write a document; one that is too short is counted and left out."""
+        if not sentences:
+            return
+        pieces = np.concatenate([ids for ids, _ in sentences])
+        if not len(pieces) or (self._layout.has_pairs and not self._write_pairs(sentences)):
+            self.n_too_short += 1
+            return
+        end = [] if self._layout.has_pairs else [self._special.after]
+        written = np.concatenate([pieces, *end])
+        written.astype(self._kind).tofile(self._files[PIECES])
+        if self._layout.has_starts:
+            starts = [*(found for _, found in sentences), *(np.ones(len(e), np.bool_) for e in end)]
+            np.concatenate(starts).tofile(self._files[STARTS])
+        self._n_written += len(written)
+        self.n_documents += 1
+        self.n_pieces += len(pieces)
+
+    def _write_pairs(self, sentences: Sequence[Sentence]) -> bool:
+        pairs = cut_pairs([len(ids) for ids, _ in sentences], self._segment)
+        if pairs:
+            (np.array(pairs, dtype=np.int64) + self._n_written).tofile(self._files[PAIRS])
+            np.full(len(pairs), self.n_documents, dtype=np.int64).tofile(self._files[DOCUMENTS])
+        return bool(pairs)

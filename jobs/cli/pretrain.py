@@ -1,0 +1,160 @@
+"""`embedder pretrain`, and `embedder finetune adapt`, which goes on with an encoder."""
+
+from __future__ import annotations
+
+import json
+import sys
+from typing import TYPE_CHECKING, Any
+
+import click
+from click.core import ParameterSource
+
+from jobs.cli.streams import writing_stdout
+from jobs.cli.training import (
+    AGAIN,
+    Command,
+    read_training_options,
+    show_estimate,
+    show_record,
+    training_options,
+)
+
+if TYPE_CHECKING:
+    from embedder.training.pretraining.options import PretrainingOptions
+
+SIZES = ("tiny", "mini", "small", "medium", "base", "large")
+
+CAREFUL_RATE = 1e-4
+"""Learning rate of the large sizes, and of weights that have learnt already."""
+
+
+def corpus_options(command: Command) -> Command:
+    """The corpus, the folder, and how text becomes examples."""
+    for option in (
+        click.option(
+            "--held-out",
+            type=click.FloatRange(0, 0.5, min_open=True),
+            default=0.02,
+            help="Share of the documents that is kept for validation.",
+        ),
+        click.option(
+            "--length",
+            type=click.IntRange(16, 512),
+            default=128,
+            help="Most pieces of an example; short texts are packed.",
+        ),
+        click.option(
+            "--whole-word", "is_whole_word", is_flag=True, help="Mask whole words, not pieces."
+        ),
+        click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows."),
+        click.option("--text", metavar="COLUMN", help="Column that holds the text."),
+        click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model."),
+        click.argument("sources", nargs=-1, required=True, metavar="SOURCES..."),
+    ):
+        command = option(command)
+    return command
+
+
+@click.command("pretrain")
+@corpus_options
+@click.option(
+    "--size",
+    type=click.Choice(SIZES),
+    help="Of a new BERT, as published: 2x128, 4x256, 4x512, 8x512, 12x768, 24x1024."
+    "  [default: tiny]",
+)
+@click.option("--from", "model", metavar="MODEL", help="Go on with this model.")
+@click.option("--tokenizer", metavar="MODEL", help="Take this model's vocabulary.")
+@click.option(
+    "--vocabulary",
+    "n_pieces",
+    type=click.IntRange(1),
+    help="Pieces of a new vocabulary.  [default: 30522, or fewer for little text]",
+)
+@click.option("--cased", "is_cased", is_flag=True, help="Keep upper case and accents.")
+@click.option(
+    "--objective",
+    type=click.Choice(["mlm", "causal"]),
+    default="mlm",
+    help="Find masked pieces, or the next one from those before it.",
+)
+@click.option(
+    "--next-sentence/--no-next-sentence",
+    "has_pairs",
+    default=None,
+    help="Say too which of two segments follow each other.  [default: with masks, if it is new]",
+)
+@training_options(epochs=10, batch=32, learning_rate=5e-4, shard=True)
+def pretrain_command(**options: Any) -> None:
+    """Train a BERT and its vocabulary on the text of Parquet SOURCES.
+
+    SOURCES and their text column are as for embedder index. The folder is a model for embedder
+    index --model, for finetune --model, and to go on with by --from. A run that was stopped goes on
+    when the same command is run again. Without --learning-rate it is 0.0001 for base, large and
+    --from. On several devices: torchrun --nproc-per-node 2 -m jobs pretrain ...
+    """
+    is_careful = options["size"] in ("base", "large") or options["model"] is not None
+    source = click.get_current_context().get_parameter_source("learning_rate")
+    if is_careful and source is ParameterSource.DEFAULT:
+        options["learning_rate"] = CAREFUL_RATE
+    _run(options, _read_options(options))
+
+
+@click.command("adapt")
+@corpus_options
+@click.option("--model", default="default", help="The encoder: a folder or a name.")
+@training_options(epochs=3, batch=32, learning_rate=5e-5, shard=True)
+def adapt_command(**options: Any) -> None:
+    """Make an encoder at home in the text of SOURCES: it finds masked pieces of it.
+
+    The result is an encoder with the pooling and the window that it had, for embedder index
+    --model or for the other tasks.
+    """
+    _run(options, _read_options({**options, "is_adapted": True, "has_pairs": False}))
+
+
+def _read_options(options: dict[str, Any]) -> PretrainingOptions:
+    from dataclasses import fields
+
+    from embedder.training.pretraining.options import Objective, PretrainingOptions
+    from embedder.training.pretraining.shapes import Size
+
+    names = {field.name for field in fields(PretrainingOptions)}
+    values = {name: value for name, value in options.items() if name in names}
+    values["objective"] = Objective(options.get("objective", "mlm"))
+    size = options.get("size")
+    values["size"] = None if size is None else Size(size)
+    return PretrainingOptions(**values)
+
+
+def _run(options: dict[str, Any], asked: PretrainingOptions) -> None:
+    """Train as a command's options say; of several processes one alone speaks."""
+    from embedder.training.devices import is_main_process
+    from jobs.pretraining import USAGE, PretrainOptions, estimate_pretrain, pretrain
+    from jobs.progress import show_progress
+
+    form, out = options["format"], options["out"]
+    quiet = options["quiet"] or not is_main_process()
+    wanted = PretrainOptions(
+        sources=options["sources"],
+        out=out,
+        text=options["text"],
+        limit=options["limit"],
+        pretraining=asked,
+        training=read_training_options(options),
+        restart=options["restart"],
+    )
+    with show_progress(quiet=quiet) as progress:
+        if options["dry_run"]:
+            found = estimate_pretrain(wanted, progress)
+        else:
+            click.get_current_context().obj["after"] = AGAIN
+            summary = pretrain(wanted, progress)
+    if options["dry_run"]:
+        show_estimate(*found, form)
+    elif form == "json" and is_main_process():
+        with writing_stdout():
+            print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
+    elif not quiet:
+        with writing_stdout():
+            show_record(summary.record, out, USAGE.format(out=out))

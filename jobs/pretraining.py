@@ -1,0 +1,211 @@
+"""`embedder pretrain` and `embedder finetune adapt`: a network that learns from text alone."""
+
+from __future__ import annotations
+
+import contextlib
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embedder.checkpoint import open_checkpoint
+from embedder.columns import ColumnRequest
+from embedder.corpus import Corpus, Shard, open_corpus, read_shards, shard_digest
+from embedder.errors import ModelError
+from embedder.model_location import locate_model
+from embedder.specs import digest_of
+from embedder.training.options import TrainingOptions
+from embedder.training.pretraining.options import PretrainingOptions
+from embedder.training.run import Estimate, TrainingRecord, TrainingRun
+from indexes.durable import record_file
+from jobs.finetuning import RESUMABLE
+from jobs.progress import Progress
+
+USAGE = "embedder index corpus.parquet --model {out}"
+"""The command that uses what came out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainOptions:
+    """What to learn from, and where to.
+
+    Args:
+        sources: Parquet files, folders, globs or URLs.
+        out: the model folder, which must not be there.
+        text: the column with the text; None to find it.
+        limit: only the first so many rows.
+        pretraining: how text becomes examples, and what network learns from them.
+        training: how to train.
+        restart: begin anew where an unfinished run is there.
+    """
+
+    sources: Sequence[str]
+    out: str | Path
+    text: str | None = None
+    limit: int | None = None
+    pretraining: PretrainingOptions = field(default_factory=PretrainingOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    restart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class PretrainSummary:
+    """What was trained.
+
+    Args:
+        folder: the model.
+        record: how it went.
+        facts: numbers of documents, pieces, examples and weights.
+        seconds: how long it took in all.
+    """
+
+    folder: Path
+    record: TrainingRecord
+    facts: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary."""
+        values = asdict(self)
+        values["record"].pop("curve")
+        return {**values, "folder": str(self.folder)}
+
+
+def pretrain(options: PretrainOptions, progress: Progress | None = None) -> PretrainSummary:
+    """Train a network on text, and write it; the folder appears when it is complete.
+
+    Killed at any moment, the same call goes on where it was, and ends with the same weights.
+    Started by torchrun or accelerate launch, all processes train together and one of them writes.
+
+    Args:
+        options: what on, how and where to.
+        progress: told of what happens; silent by default.
+
+    Raises:
+        EmbedderError: see the subclasses.
+    """
+    from jobs.training_folder import train_folder
+
+    progress, started = progress or Progress(), time.monotonic()
+    progress.start_stage("opening")
+    corpus = _Texts(options, progress)
+    made: list[TrainingRun] = []
+
+    def prepare(room: Path) -> TrainingRun:
+        made.append(_prepare(options, corpus, room))
+        return made[0]
+
+    verb = "adapted" if options.pretraining.is_adapted else "pre-trained"
+    record = train_folder(
+        prepare,
+        options.training,
+        options.out,
+        request=_request(options, corpus),
+        title=f"{Path(options.out).name}: {verb} on {corpus.title}",
+        usage=USAGE.format(out=options.out),
+        progress=progress,
+        restart=options.restart,
+    )
+    return PretrainSummary(
+        folder=Path(options.out),
+        record=record,
+        facts=made[0].facts,
+        seconds=time.monotonic() - started,
+    )
+
+
+def estimate_pretrain(
+    options: PretrainOptions, progress: Progress | None = None
+) -> tuple[Estimate, dict[str, Any]]:
+    """What `pretrain` would take, from a few steps, and the facts of the corpus; writes nothing
+    but a temporary folder.
+
+    Raises:
+        EmbedderError: see the subclasses; all that pretrain would raise before it trains.
+    """
+    from embedder.training.estimate import estimate
+    from jobs.training_folder import check_out
+
+    check_out(options.out)
+    corpus = _Texts(options, progress or Progress())
+    with tempfile.TemporaryDirectory(prefix="embedder-") as room:
+        run = _prepare(options, corpus, Path(room))
+        return estimate(run, options.training), run.facts
+
+
+class _Texts:
+    """A corpus that is gone through as often as it is called for.
+
+    Args:
+        options: its sources, and how much of them.
+        progress: told of the documents.
+    """
+
+    def __init__(self, options: PretrainOptions, progress: Progress) -> None:
+        request = ColumnRequest(text=options.text, metadata=())
+        self._corpus: Corpus = open_corpus(options.sources, request)
+        self._shards: list[Shard] = self._corpus.shards(options.limit)
+        self._progress = progress
+        self.counts: Counter[str] = Counter()
+
+    @property
+    def title(self) -> str:
+        """The names of its files, the first of them if there are many."""
+        names = [source.file.name for source in self._corpus.sources]
+        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
+
+    def __call__(self) -> Iterator[list[str]]:
+        """Its texts; `counts` are rows left out, by reason."""
+        self.counts = Counter()
+        self._progress.start_stage("reading", sum(shard.n_rows for shard in self._shards))
+        with contextlib.closing(read_shards(self._shards, self._corpus)) as opened:
+            for rows in opened:
+                self.counts.update(rows.counts)
+                yield rows.texts
+                self._progress.count_documents(rows.n_rows)
+
+    def digest(self) -> str:
+        """Identity of its content."""
+        return digest_of([shard_digest(shard, self._corpus) for shard in self._shards])
+
+
+def _prepare(options: PretrainOptions, corpus: _Texts, room: Path) -> TrainingRun:
+    from embedder.training.pretraining.preparation import prepare_pretraining
+
+    run = prepare_pretraining(corpus, options.pretraining, options.training, room)
+    # Rows are read once; a resumed run finds their text and not how many were left out.
+    run.facts |= {f"rows left out: {reason}": n for reason, n in sorted(corpus.counts.items())}
+    return run
+
+
+def _request(options: PretrainOptions, corpus: _Texts) -> dict[str, Any]:
+    """All that changes the result; the corpus and the models by their content."""
+    asked = options.pretraining
+    digests = {}
+    if asked.model is not None:
+        digests["model digest"] = open_checkpoint(asked.model).spec().fingerprint
+    if asked.tokenizer is not None:
+        digests["tokenizer digest"] = _tokenizer_digest(asked.tokenizer)
+    return {
+        "sources": list(options.sources),
+        "text": options.text,
+        "limit": options.limit,
+        "corpus digest": corpus.digest(),
+        **digests,
+        "pretraining": asdict(asked),
+        "training": {k: v for k, v in asdict(options.training).items() if k not in RESUMABLE},
+    }
+
+
+def _tokenizer_digest(name: str) -> str:
+    path = locate_model(name) / "tokenizer.json"
+    try:
+        return record_file(path).sha256
+    except OSError as error:
+        raise ModelError(
+            f"{path} cannot be read: {error.strerror}.",
+            "Name a model, or a folder that holds a tokenizer.json, with --tokenizer.",
+        ) from error
