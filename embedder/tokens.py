@@ -201,17 +201,6 @@ class Tokenizer:
         encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
         return [(np.asarray(e.ids, dtype=np.int64), _starts(e)) for e in encodings]
 
-    @property
-    def n_pieces(self) -> int:
-        """Piece ids, those of added tokens included."""
-        return int(self._backend.get_vocab_size())
-
-    @property
-    def special_ids(self) -> Pieces:
-        """Ids of the tokens that stand for no text, in order."""
-        added = self._backend.get_added_tokens_decoder()
-        return np.array(sorted(i for i, token in added.items() if token.special), dtype=np.int64)
-
     def id_of(self, *pieces: str) -> int | None:
         """The id of the first of some pieces that there is."""
         found = (self._backend.token_to_id(piece) for piece in pieces)
