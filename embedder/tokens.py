@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -106,7 +107,7 @@ class Tokenizer:
         """Number of special tokens that surround a text."""
         return int(self._backend.num_special_tokens_to_add(False))
 
-    @property
+    @cached_property
     def n_after(self) -> int:
         """Number of special tokens after a text; the rest of them stand before it."""
         [around] = self.encode([""])
@@ -235,6 +236,13 @@ class Tokenizer:
         if self._backend.decoder is None and isinstance(self._backend.model, WordPiece):
             self._backend.decoder = WordPieceDecoder()
         return str(self._backend.decode(list(piece_ids), skip_special_tokens=True))
+
+    def cut(self, pieces: Pieces, most: int) -> Pieces:
+        """Pieces of a text without those past a window of `most`; its last special ones stay."""
+        if len(pieces) <= most:
+            return pieces
+        n_after = self.n_after
+        return np.concatenate([pieces[: most - n_after], pieces[len(pieces) - n_after :]])
 
     def batch(self, pieces: Sequence[Pieces], padded_length: int) -> TokenBatch:
         """Stack texts of at most `padded_length` pieces."""

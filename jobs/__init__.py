@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from jobs.build import build_index
     from jobs.comparison import Comparison, compare_word
     from jobs.finetuning import FinetuneOptions, FinetuneSummary, finetune
+    from jobs.layer_distillation import DistilLayersOptions, DistilLayersSummary, distil_layers
     from jobs.plan import BuildOptions
     from jobs.predict import PredictOptions, PredictSummary, predict_rows
     from jobs.pretraining import PretrainOptions, PretrainSummary, pretrain
@@ -36,6 +37,8 @@ __all__ = [
     "BuildOptions",
     "BuildSummary",
     "Comparison",
+    "DistilLayersOptions",
+    "DistilLayersSummary",
     "DistilStaticOptions",
     "DistilStaticSummary",
     "FinetuneOptions",
@@ -52,6 +55,7 @@ __all__ = [
     "WordFolder",
     "build_index",
     "compare_word",
+    "distil_layers",
     "distil_static",
     "evaluate_words",
     "finetune",
@@ -66,6 +70,8 @@ _HOMES = {
     "BuildOptions": "jobs.plan",
     "BuildSummary": "jobs.summary",
     "Comparison": "jobs.comparison",
+    "DistilLayersOptions": "jobs.layer_distillation",
+    "DistilLayersSummary": "jobs.layer_distillation",
     "DistilStaticOptions": "jobs.static_distillation",
     "DistilStaticSummary": "jobs.static_distillation",
     "FinetuneOptions": "jobs.finetuning",
@@ -82,6 +88,7 @@ _HOMES = {
     "WordFolder": "jobs.word_folder",
     "build_index": "jobs.build",
     "compare_word": "jobs.comparison",
+    "distil_layers": "jobs.layer_distillation",
     "distil_static": "jobs.static_distillation",
     "evaluate_words": "jobs.word_scores",
     "finetune": "jobs.finetuning",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import random
 import time
 from collections import Counter
@@ -14,10 +13,8 @@ from typing import Any
 import numpy as np
 
 from embedder.checkpoint import Checkpoint, open_checkpoint
-from embedder.columns import ColumnRequest
-from embedder.corpus import Corpus, open_corpus, read_shards
 from embedder.encoders import EncoderOptions, TextEncoder, open_encoder
-from embedder.errors import RequestError, SourceError
+from embedder.errors import RequestError
 from embedder.model_location import DEFAULT_MODEL
 from embedder.pairs import ScoredPair, correlations, read_scored_pairs
 from embedder.passages import BLOCK_CHARACTERS
@@ -34,6 +31,7 @@ from embedder.static_distillation import (
 from embedder.static_table import StaticTable, write_static_model
 from embedder.vectors import Rows
 from indexes.durable import publish_folder
+from jobs.corpus_texts import CorpusTexts
 from jobs.progress import Progress
 from jobs.word_folder import check_new
 from jobs.working_folder import working_beside
@@ -59,7 +57,7 @@ class DistilStaticOptions:
         sources: Parquet files, folders, globs or URLs.
         out: the model folder, which must not be there.
         model: the teacher: `default`, a model folder, or a name on the hub.
-        text: the column with the text; None to find it.
+        text: the columns with text; none to find the one there is.
         limit: only the first so many rows.
         width: components of a vector; None for 256, or as many as the teacher has if it has fewer.
         smoothing: `a` of the weights a / (a + p) by a piece's share p of the corpus.
@@ -73,7 +71,7 @@ class DistilStaticOptions:
     sources: Sequence[str]
     out: str | Path
     model: str = DEFAULT_MODEL
-    text: str | None = None
+    text: Sequence[str] = ()
     limit: int | None = None
     width: int | None = None
     smoothing: float = SMOOTHING
@@ -137,14 +135,14 @@ def distil_static(
     progress.start_stage("opening")
     checkpoint = open_checkpoint(options.model)
     options = _check(options, checkpoint)
-    corpus = open_corpus(options.sources, ColumnRequest(text=options.text, metadata=()))
+    corpus = CorpusTexts(options.sources, options.text, options.limit, progress)
     pairs = read_scored_pairs(options.dev) if options.dev is not None else []
     teacher = open_encoder(
         EncoderOptions(model=options.model, device=options.device, threads=options.threads),
         checkpoint=checkpoint,
     )
     with working_beside(final) as room:
-        read = _read(corpus, teacher, options, progress)
+        read = _read(corpus, teacher, options)
         table, held_out = _make(teacher, read, options, progress)
         progress.start_stage("writing")
         folder = room / "model"
@@ -207,31 +205,18 @@ class _Read:
     counts: Counter[str]
 
 
-def _read(
-    corpus: Corpus, teacher: TextEncoder, options: DistilStaticOptions, progress: Progress
-) -> _Read:
+def _read(corpus: CorpusTexts, teacher: TextEncoder, options: DistilStaticOptions) -> _Read:
     """Counts of the corpus's pieces, and a uniform sample of its texts."""
     tokenizer, sample = teacher.tokenizer, _Sample(options.sample, options.seed)
-    shards = corpus.shards(options.limit)
-    counts: Counter[str] = Counter()
     pieces, n_documents = np.zeros(tokenizer.n_pieces, dtype=np.int64), 0
-    progress.start_stage("reading", sum(shard.n_rows for shard in shards))
-    with contextlib.closing(read_shards(shards, corpus)) as batches:
-        for rows in batches:
-            counts.update(rows.counts)
-            n_documents += len(rows.texts)
-            for text in rows.texts:
-                sample.offer(text)
-            for block in _blocks(rows.texts):
-                pieces += count_pieces(tokenizer.encode(block), len(pieces))
-            progress.count_documents(rows.n_rows)
-    if not n_documents:
-        raise SourceError(
-            f"The column {corpus.columns.text!r} of {corpus.sources[0].file.name} holds no text.",
-            "Name another column with --text.",
-        )
+    for texts in corpus():
+        n_documents += len(texts)
+        for text in texts:
+            sample.offer(text)
+        for block in _blocks(texts):
+            pieces += count_pieces(tokenizer.encode(block), len(pieces))
     pieces[tokenizer.special_ids] = 0
-    return _Read(pieces, n_documents, sample.texts(), counts)
+    return _Read(pieces, n_documents, sample.texts(), corpus.counts)
 
 
 def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:

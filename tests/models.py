@@ -101,12 +101,11 @@ def _distilbert(n_pieces: int, **changes: Any) -> Any:
     return transformers.DistilBertConfig(
         vocab_size=n_pieces,
         dim=WIDTH,
-        n_layers=LAYERS,
         n_heads=4,
         hidden_dim=64,
         max_position_embeddings=POSITIONS,
         pad_token_id=0,
-        **changes,
+        **{"n_layers": LAYERS, **changes},
     )
 
 

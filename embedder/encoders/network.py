@@ -70,8 +70,12 @@ class SentenceNetwork(nn.Module):
             attention_mask: int64, shape (n_texts, length), 1 for a piece and 0 for padding.
         """
         states = self.token_states(piece_ids, attention_mask).float()
+        return self.pool(states, attention_mask), states
+
+    def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
+        """Unit vectors, shape (n_texts, width), of states of shape (n_texts, length, width)."""
         pooled = self.dense(_pool(states, attention_mask, self.pooling))
-        return nn.functional.normalize(pooled, dim=-1), states
+        return nn.functional.normalize(pooled, dim=-1)
 
     def token_states(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """States of the pieces, averaged over the chosen layers, shape (n_texts, length, width)."""

@@ -76,8 +76,4 @@ class TextEncoder:
 
     def cut(self, pieces: Pieces) -> Pieces:
         """Pieces of a text without what is past the window; its last special tokens stay."""
-        most = self.encoder.spec.max_tokens
-        if len(pieces) <= most:
-            return pieces
-        n_after = self.tokenizer.n_after  # the tail of special tokens stays
-        return np.concatenate([pieces[: most - n_after], pieces[len(pieces) - n_after :]])
+        return self.tokenizer.cut(pieces, self.encoder.spec.max_tokens)

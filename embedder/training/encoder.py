@@ -60,7 +60,8 @@ class TrainableEncoder(nn.Module):
         """Piece ids of texts, cut off at the window, with the prompt of their kind before each."""
         is_query = kind is TextKind.QUERY
         prompt = self.spec.query_prompt if is_query else self.spec.passage_prompt
-        return [self._cut(ids) for ids in self.tokenizer.encode([prompt + t for t in texts])]
+        most, pieces = self.spec.max_tokens, self.tokenizer.encode([prompt + t for t in texts])
+        return [self.tokenizer.cut(ids, most) for ids in pieces]
 
     def collate(self, pieces: Sequence[Pieces]) -> Batch:
         """Tokenised texts as a batch, on the CPU: `piece_ids` and `attention_mask`, int64, shape
@@ -75,7 +76,6 @@ class TrainableEncoder(nn.Module):
         """Texts as a batch; see `collate`."""
         return self.collate(self.pieces(texts))
 
-    @torch.no_grad()
     def encode(
         self,
         texts: Sequence[str],
@@ -84,7 +84,13 @@ class TrainableEncoder(nn.Module):
         batch_tokens: int = EVALUATION_TOKENS,
     ) -> Rows:
         """Unit vectors of texts as the network makes them now, float32, shape (n, width)."""
-        pieces = self.pieces(texts, kind)
+        return self.encode_pieces(self.pieces(texts, kind), batch_tokens=batch_tokens)
+
+    @torch.no_grad()
+    def encode_pieces(
+        self, pieces: Sequence[Pieces], *, batch_tokens: int = EVALUATION_TOKENS
+    ) -> Rows:
+        """Unit vectors of tokenised texts; see `encode`."""
         rows = np.empty((len(pieces), self.spec.width), dtype=np.float32)
         for indices, length in plan_batches([len(ids) for ids in pieces], batch_tokens):
             batch = self.tokenizer.batch([pieces[i] for i in indices], length)
@@ -145,13 +151,6 @@ class TrainableEncoder(nn.Module):
                 folder / "config_sentence_transformers.json",
                 {"prompts": {k: v for k, v in prompts.items() if v}},
             )
-
-    def _cut(self, pieces: Pieces) -> Pieces:
-        most = self.spec.max_tokens
-        if len(pieces) <= most:
-            return pieces
-        n_after = self.tokenizer.n_after
-        return np.concatenate([pieces[: most - n_after], pieces[len(pieces) - n_after :]])
 
 
 def open_trainable(model: str, *, max_tokens: int | None = None) -> TrainableEncoder:

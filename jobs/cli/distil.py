@@ -7,19 +7,38 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from jobs.cli.streams import writing_stdout
+from jobs.cli.training import (
+    AGAIN,
+    read_training_options,
+    show_estimate,
+    show_record,
+    training_options,
+)
 
 if TYPE_CHECKING:
-    from jobs.static_distillation import DistilStaticSummary
+    from jobs.layer_distillation import DistilLayersOptions
+    from jobs.static_distillation import DistilStaticOptions, DistilStaticSummary
+
+SHARED = ("sources", "out", "model", "text", "limit", "eval", "seed", "device", "threads")
+SHARED_FLAGS = ("static", "layers", "format", "quiet")
+OF_STATIC = ("width", "smoothing", "sample")
 
 
 @click.command("distil")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCES...")
-@click.option("--static", is_flag=True, help="One vector a piece, for numpy alone.")
+@click.option("--static", is_flag=True, help="A table of one vector a piece, for numpy alone.")
+@click.option("--layers", type=click.IntRange(1), help="A network with so many layers.")
 @click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model.")
 @click.option("--model", default="default", help="The teacher: a folder or a name.")
-@click.option("--text", metavar="COLUMN", help="Column that holds the text.")
+@click.option(
+    "--text",
+    metavar="COLUMN",
+    multiple=True,
+    help="Column that holds text; may be given several times.",
+)
 @click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows.")
 @click.option(
     "--eval",
@@ -30,57 +49,89 @@ if TYPE_CHECKING:
 @click.option(
     "--width",
     type=click.IntRange(1),
-    help="Components of a static vector.  [default: 256, or as many as the teacher has]",
+    help="Static: components of a vector.  [default: 256, or as many as the teacher has]",
 )
 @click.option(
     "--smoothing",
     type=click.FloatRange(0, min_open=True),
-    help="a of the weights a / (a + p), by a piece's share p of the corpus.  [default: 0.0001]",
+    default=1e-4,
+    help="Static: a of the weights a / (a + p), by a piece's share p of the corpus.",
 )
 @click.option(
     "--sample",
     type=click.IntRange(0),
-    help="Documents to whose vectors static ones are fitted, 0 for none.  [default: 10000]",
+    default=10_000,
+    help="Static: documents to whose vectors the table is fitted, 0 for none.",
 )
-@click.option("--seed", type=click.IntRange(0), default=1, help="Of all that is drawn by chance.")
-@click.option("--device", help="cpu, cuda or mps.  [default: the best there is]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]")
-@click.option("--format", type=click.Choice(["text", "json"]), default="text")
-@click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
+@click.option(
+    "--length",
+    type=click.IntRange(8),
+    help="Layers: most pieces of a text that is trained on.  [default: 128, or the window]",
+)
+@click.option(
+    "--held-out",
+    type=click.FloatRange(0, 0.5, min_open=True),
+    default=0.02,
+    help="Layers: share of the documents that is kept to measure on.",
+)
+@training_options(epochs=3, batch=32, learning_rate=1e-4, shard=True)
 def distil_command(**options: Any) -> None:
     """Make a smaller, faster model that gives the text of SOURCES about the vectors of a teacher.
 
     With --static it is a table: each piece of the vocabulary has one vector, and that of a text is
-    their weighted mean. Nothing is trained, and nothing but numpy runs it.
+    their weighted mean. It is made in minutes, and nothing but numpy runs it. With --layers it is
+    a network with some of the teacher's layers, trained to give the teacher's vectors; the options
+    of training are for it alone.
     """
-    from jobs.progress import show_progress
-    from jobs.static_distillation import DistilStaticOptions, distil_static
+    _check_kind(options)
+    if options["static"]:
+        _run_static(options)
+    else:
+        _run_layers(options)
 
-    form, quiet = options["format"], options["quiet"]
-    given = {
-        name: options[name]
-        for name in ("width", "smoothing", "sample")
-        if options[name] is not None
-    }
-    asked = DistilStaticOptions(
-        sources=options["sources"],
-        out=options["out"],
-        model=options["model"],
-        text=options["text"],
-        limit=options["limit"],
-        dev=options["eval"],
-        seed=options["seed"],
-        device=options["device"],
-        threads=options["threads"],
-        **given,
-    )
-    with show_progress(quiet=quiet) as progress:
-        summary = distil_static(asked, progress)
+
+def _check_kind(options: dict[str, Any]) -> None:
+    """Raise RequestError unless one kind of student is asked for, with its own options alone."""
+    from embedder.errors import RequestError
+
+    if options["static"] == (options["layers"] is not None):
+        found = "both" if options["static"] else "neither"
+        raise RequestError(
+            f"A student is a table or a network with fewer layers, and {found} was asked for.",
+            "Give --static or --layers N.",
+        )
+    context = click.get_current_context()
+    for name in options:
+        given = context.get_parameter_source(name) is not ParameterSource.DEFAULT
+        is_fitting = name not in OF_STATIC
+        if options["static"]:
+            is_fitting = name in (*SHARED, *SHARED_FLAGS, *OF_STATIC)
+        if given and not is_fitting:
+            kind, other = ("static", "layers N") if options["static"] else ("layers", "static")
+            raise RequestError(
+                f"--{name.replace('_', '-')} says nothing to --{kind}; it is for --{other}.",
+                "Leave it out.",
+            )
+
+
+def _run_static(options: dict[str, Any]) -> None:
+    from jobs.progress import show_progress
+    from jobs.static_distillation import distil_static
+
+    with show_progress(quiet=options["quiet"]) as progress:
+        summary = distil_static(_static_options(options), progress)
     with writing_stdout():
-        if form == "json":
+        if options["format"] == "json":
             print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
-        elif not quiet:
+        elif not options["quiet"]:
             print(*_static_lines(summary), sep="\n", file=sys.stdout)
+
+
+def _static_options(options: dict[str, Any]) -> DistilStaticOptions:
+    from jobs.static_distillation import DistilStaticOptions
+
+    values = {name: options[name] for name in (*SHARED, *OF_STATIC) if name != "eval"}
+    return DistilStaticOptions(**values, dev=options["eval"])
 
 
 def _static_lines(summary: DistilStaticSummary) -> list[str]:
@@ -106,3 +157,46 @@ def _static_lines(summary: DistilStaticSummary) -> list[str]:
         "Next:",
         f"  embedder index corpus.parquet --model {summary.folder}",
     ]
+
+
+def _run_layers(options: dict[str, Any]) -> None:
+    """Train as the options say; of several processes one alone speaks."""
+    from embedder.training.devices import is_main_process
+    from jobs.layer_distillation import USAGE, distil_layers, estimate_distil_layers
+    from jobs.progress import show_progress
+
+    asked, form = _layer_options(options), options["format"]
+    quiet = options["quiet"] or not is_main_process()
+    with show_progress(quiet=quiet) as progress:
+        if options["dry_run"]:
+            found = estimate_distil_layers(asked, progress)
+        else:
+            click.get_current_context().obj["after"] = AGAIN
+            summary = distil_layers(asked, progress)
+    if options["dry_run"]:
+        show_estimate(*found, form)
+    elif form == "json" and is_main_process():
+        with writing_stdout():
+            print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
+    elif not quiet:
+        with writing_stdout():
+            show_record(summary.record, options["out"], USAGE.format(out=options["out"]))
+
+
+def _layer_options(options: dict[str, Any]) -> DistilLayersOptions:
+    from dataclasses import fields
+
+    from embedder.training.distillation.options import DistillationOptions
+    from jobs.layer_distillation import DistilLayersOptions
+
+    names = [field.name for field in fields(DistillationOptions)]
+    return DistilLayersOptions(
+        sources=options["sources"],
+        out=options["out"],
+        distillation=DistillationOptions(**{n: options[n] for n in names if n in options}),
+        text=options["text"],
+        limit=options["limit"],
+        dev=options["eval"],
+        training=read_training_options(options),
+        restart=options["restart"],
+    )

@@ -148,7 +148,7 @@ def test_the_command(
         ({"width": 0}, RequestError, "--width"),
         ({"smoothing": 0.0}, RequestError, "smoothing"),
         ({"sample": -1}, RequestError, "sample"),
-        ({"text": "body"}, RequestError, "no column 'body'"),
+        ({"text": ("body",)}, RequestError, "no column 'body'"),
         ({"sources": ("nowhere.parquet",)}, SourceError, "nowhere"),
         ({"model": "./nowhere"}, EmbedderError, "nowhere"),
         ({"dev": "nowhere.parquet"}, SourceError, "nowhere"),

@@ -1,0 +1,1 @@
+"""Distillation: a network with fewer layers that gives what its teacher gives."""

@@ -1,0 +1,169 @@
+"""`embedder distil --layers`: a network with fewer layers that gives what its teacher gives."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+from embedder.pairs import ScoredPair, read_scored_pairs
+from embedder.training.distillation.options import DistillationOptions
+from embedder.training.options import TrainingOptions
+from embedder.training.run import Estimate, Measures, TrainingRecord, TrainingRun
+from indexes.durable import record_file
+from jobs.corpus_texts import CorpusTexts
+from jobs.finetuning import RESUMABLE
+from jobs.progress import Progress
+
+USAGE = "embedder index corpus.parquet --model {out}"
+"""The command that uses what came out."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilLayersOptions:
+    """What to distil, on what, and where to.
+
+    Args:
+        sources: Parquet files, folders, globs or URLs.
+        out: the model folder, which must not be there.
+        distillation: teacher, student, and how text becomes examples.
+        text: the columns with text; none to find the one there is.
+        limit: only the first so many rows.
+        dev: Parquet of scored pairs by which teacher and student are measured.
+        training: how to train.
+        restart: begin anew where an unfinished run is there.
+    """
+
+    sources: Sequence[str]
+    out: str | Path
+    distillation: DistillationOptions
+    text: Sequence[str] = ()
+    limit: int | None = None
+    dev: str | Path | None = None
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+    restart: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistilLayersSummary:
+    """What was trained.
+
+    Args:
+        folder: the model.
+        before: measures of the student before it learnt anything.
+        record: how it went.
+        facts: numbers of texts, layers and weights.
+        seconds: how long it took in all.
+    """
+
+    folder: Path
+    before: Measures
+    record: TrainingRecord
+    facts: dict[str, Any]
+    seconds: float
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary."""
+        values = asdict(self)
+        values["record"].pop("curve")
+        return {**values, "folder": str(self.folder)}
+
+
+def distil_layers(
+    options: DistilLayersOptions, progress: Progress | None = None
+) -> DistilLayersSummary:
+    """Train a student, and write it; the folder appears when it is complete.
+
+    Killed at any moment, the same call goes on where it was, and ends with the same weights.
+
+    Args:
+        options: what, on what and where to.
+        progress: told of what happens; silent by default.
+
+    Raises:
+        EmbedderError: see the subclasses.
+    """
+    from embedder.training.distillation.preparation import check_teacher
+    from jobs.training_folder import train_folder
+
+    progress, started = progress or Progress(), time.monotonic()
+    progress.start_stage("opening")
+    checkpoint = check_teacher(options.distillation)
+    corpus = CorpusTexts(options.sources, options.text, options.limit, progress)
+    pairs = _pairs(options)
+    made: list[TrainingRun] = []
+
+    def prepare(room: Path) -> TrainingRun:
+        made.append(_prepare(options, corpus, pairs, room))
+        return made[0]
+
+    record = train_folder(
+        prepare,
+        options.training,
+        options.out,
+        request=_request(options, corpus, checkpoint.spec().fingerprint),
+        title=f"{Path(options.out).name}: {options.distillation.layers} layers of "
+        f"{checkpoint.name}, distilled on {corpus.title}",
+        usage=USAGE.format(out=options.out),
+        progress=progress,
+        restart=options.restart,
+    )
+    return DistilLayersSummary(
+        folder=Path(options.out),
+        before=record.curve[0].measures,
+        record=record,
+        facts=made[0].facts,
+        seconds=time.monotonic() - started,
+    )
+
+
+def estimate_distil_layers(
+    options: DistilLayersOptions, progress: Progress | None = None
+) -> tuple[Estimate, dict[str, Any]]:
+    """What `distil_layers` would take, from a few steps, and the facts of the corpus; writes
+    nothing but a temporary folder.
+
+    Raises:
+        EmbedderError: see the subclasses; all that distil_layers would raise before it trains.
+    """
+    from embedder.training.estimate import estimate
+    from jobs.training_folder import check_out
+
+    check_out(options.out)
+    corpus = CorpusTexts(options.sources, options.text, options.limit, progress or Progress())
+    with tempfile.TemporaryDirectory(prefix="embedder-") as room:
+        run = _prepare(options, corpus, _pairs(options), Path(room))
+        return estimate(run, options.training), run.facts
+
+
+def _pairs(options: DistilLayersOptions) -> list[ScoredPair]:
+    return read_scored_pairs(options.dev) if options.dev is not None else []
+
+
+def _prepare(
+    options: DistilLayersOptions, corpus: CorpusTexts, pairs: Sequence[ScoredPair], room: Path
+) -> TrainingRun:
+    from embedder.training.distillation.preparation import prepare_sentences
+
+    run = prepare_sentences(corpus, options.distillation, pairs, room)
+    # Rows are read once; a resumed run finds their text and not how many were left out.
+    run.facts |= {f"rows left out: {reason}": n for reason, n in sorted(corpus.counts.items())}
+    return run
+
+
+def _request(options: DistilLayersOptions, corpus: CorpusTexts, teacher: str) -> dict[str, Any]:
+    """All that changes the result; the corpus and the teacher by their content."""
+    dev = options.dev
+    return {
+        "sources": list(options.sources),
+        "text": list(options.text),
+        "limit": options.limit,
+        "corpus digest": corpus.digest(),
+        "teacher digest": teacher,
+        "eval": {} if dev is None else {str(dev): record_file(Path(dev)).sha256},
+        "distillation": asdict(options.distillation),
+        "training": {k: v for k, v in asdict(options.training).items() if k not in RESUMABLE},
+    }
