@@ -27,7 +27,7 @@ class WindowLimits:
     """
 
     rows: int
-    characters: int = 400_000
+    characters: int = 200_000
     bytes: int = 32 << 20
 
 
