@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -37,14 +38,13 @@ class TextClassifier(nn.Module):
     Args:
         encoder: what is trained, beside the layer.
         n_labels: number of labels.
-        seed: of the new layer's weights.
     """
 
-    def __init__(self, encoder: TrainableEncoder, n_labels: int, *, seed: int) -> None:
+    def __init__(self, encoder: TrainableEncoder, n_labels: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.dropout = nn.Dropout(DROPOUT)
-        self.linear = new_linear(encoder.spec.width, n_labels, seed)
+        self.linear = nn.Linear(encoder.spec.width, n_labels)
         self.scale = math.sqrt(encoder.spec.width)
 
     def forward(
@@ -62,9 +62,21 @@ class TextClassifier(nn.Module):
 
     def scores(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits, float32, shape (n_texts, n_labels)."""
-        rows, _ = self.encoder(piece_ids, attention_mask)
-        scores: Tensor = self.linear(self.dropout(rows * self.scale)).float()
+        vectors = self.vectors(piece_ids, attention_mask)
+        scores: Tensor = self.linear(self.dropout(vectors)).float()
         return scores
+
+    def vectors(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the layer reads, shape (n_texts, width)."""
+        rows, _ = self.encoder(piece_ids, attention_mask)
+        stretched: Tensor = rows * self.scale
+        return stretched
+
+    @torch.no_grad()
+    def set_layer(self, weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]) -> None:
+        """Give the layer other weights, shapes (n_labels, width) and (n_labels,)."""
+        self.linear.weight.copy_(torch.from_numpy(weight))
+        self.linear.bias.copy_(torch.from_numpy(bias))
 
     def save(self, folder: Path, file: HeadFile) -> None:
         """Write it as the folder of a head; its layer reads vectors of unit length."""

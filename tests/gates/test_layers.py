@@ -65,7 +65,12 @@ DOORS = {
     ),
     "sentence_transformers": (),  # a reference for tests only
     "seqeval": ("embedder/heads/measures.py",),
-    "sklearn": ("embedder/heads/measures.py", "jobs/map_projection.py", "jobs/measures.py"),
+    "sklearn": (
+        "embedder/heads/measures.py",
+        "embedder/training/probe.py",
+        "jobs/map_projection.py",
+        "jobs/measures.py",
+    ),
     "tokenizers": ("embedder/tokens.py", "embedder/training/pretraining/wordpiece.py"),
     "torch": (
         "embedder/encoders/export.py",

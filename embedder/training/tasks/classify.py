@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -18,8 +19,10 @@ from embedder.labelled_texts import (
     refuse_unseen,
 )
 from embedder.tokens import Pieces, plan_batches
+from embedder.training.devices import choose_device, n_processes
 from embedder.training.encoder import EVALUATION_TOKENS, TrainableEncoder, open_trainable
 from embedder.training.label_models import TextClassifier
+from embedder.training.probe import MOST_EXAMPLES, fit_probe
 from embedder.training.run import Batch, Measures, TrainingRun
 from embedder.training.task import TaskRequest, hold_out
 
@@ -74,7 +77,8 @@ def _prepare(task: HeadTask, request: TaskRequest) -> TrainingRun:
     else:
         dev, n_cut_dev = _examples(encoder, held, labels)
         n_cut += n_cut_dev
-    model = TextClassifier(encoder, len(labels), seed=request.options.seed)
+    model = TextClassifier(encoder, len(labels))
+    start_layer(model, examples, request)
     file = HeadFile(
         task=task, max_tokens=encoder.spec.max_tokens, labels=labels, columns=texts.columns
     )
@@ -112,21 +116,46 @@ def collate_examples(encoder: TrainableEncoder, examples: Sequence[Example]) -> 
 
 
 @torch.no_grad()
+def start_layer(model: TextClassifier, examples: Sequence[Example], request: TaskRequest) -> None:
+    """Give the layer the weights that are best for the vectors as they are; see `probe`."""
+    if n_processes() == 1:
+        model.to(choose_device(request.options))
+    chosen = list(examples)
+    random.Random(request.options.seed).shuffle(chosen)
+    chosen = chosen[:MOST_EXAMPLES]
+    vectors = np.empty((len(chosen), model.linear.in_features), dtype=np.float32)
+    for indices, batch in _batches(model, chosen):
+        vectors[indices] = model.vectors(**batch).float().cpu().numpy()
+    labels = np.array([example.label for example in chosen])
+    model.set_layer(*fit_probe(vectors, labels, model.linear.out_features))
+
+
+@torch.no_grad()
 def measure_labels(
     model: TextClassifier, examples: Sequence[Example], labels: Sequence[Label]
 ) -> Measures:
     """How often the likeliest label is the right one."""
     found = np.empty(len(examples), dtype=np.int64)
-    encoder = model.encoder
-    lengths = [len(example.pieces) for example in examples]
-    for indices, length in plan_batches(lengths, EVALUATION_TOKENS):
-        batch = encoder.tokenizer.batch([examples[i].pieces for i in indices], length)
-        scores = model.scores(
-            torch.from_numpy(batch.piece_ids).to(encoder.device),
-            torch.from_numpy(batch.attention_mask).to(encoder.device),
-        )
-        found[indices] = scores.argmax(1).cpu().numpy()
+    for indices, batch in _batches(model, examples):
+        found[indices] = model.scores(**batch).argmax(1).cpu().numpy()
     return classification_measures(
         [labels[example.label] for example in examples],
         [labels[number] for number in found.tolist()],
     )
+
+
+def _batches(
+    model: TextClassifier, examples: Sequence[Example]
+) -> Iterator[tuple[list[int], Batch]]:
+    """All examples in batches, where the model is: their numbers, and their pieces."""
+    encoder = model.encoder
+    lengths = [len(example.pieces) for example in examples]
+    for indices, length in plan_batches(lengths, EVALUATION_TOKENS):
+        batch = encoder.tokenizer.batch([examples[i].pieces for i in indices], length)
+        yield (
+            indices,
+            {
+                "piece_ids": torch.from_numpy(batch.piece_ids).to(encoder.device),
+                "attention_mask": torch.from_numpy(batch.attention_mask).to(encoder.device),
+            },
+        )
