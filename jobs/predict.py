@@ -52,6 +52,7 @@ GROUP_BYTES = 64 << 20
 SETTINGS: Mapping[str, tuple[HeadTask, ...]] = {
     "probabilities": (HeadTask.CLASSIFY, HeadTask.CLASSIFY_PAIRS),
     "null_threshold": (HeadTask.ANSWER,),
+    "beams": (HeadTask.GENERATE,),
 }
 """Settings that a run may have otherwise than head.json, and the tasks that have them."""
 

@@ -58,6 +58,11 @@ def role_options(command: Any) -> Any:
     metavar="SCORE",
     help="With answer: the score above which there is one.  [default: as in training]",
 )
+@click.option(
+    "--beams",
+    type=click.IntRange(1),
+    help="With generate: texts that are followed at once.  [default: as in training]",
+)
 @click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: the fastest here]")

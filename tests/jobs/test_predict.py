@@ -387,7 +387,8 @@ def test_questions_and_texts(here: Here, tmp_path: Path) -> None:
     done = here(*asked, "--null-threshold", 1e9)
     assert "no answer: the head found none: 2" in done.stdout, done.stderr
     assert pq.read_table(out)["answer"].null_count == 2
-    assert_refused(here(*asked, "-q", "--probabilities"), "--probabilities", "answer")
+    for option in (("--probabilities",), ("--beams", "2")):
+        assert_refused(here(*asked, "-q", *option), option[0], "task answer has no such setting")
 
 
 class Echo:
