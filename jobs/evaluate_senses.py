@@ -12,9 +12,9 @@ import numpy.typing as npt
 from embedder.errors import RequestError
 from embedder.labelled import LabelledPair, LabelledUse
 from embedder.senses import induce
+from embedder.threshold import best_threshold
 from embedder.vectors import Rows, normalise
 from jobs.measures import (
-    best_threshold,
     classification,
     clustering,
     geometric_mean,

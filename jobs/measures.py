@@ -67,24 +67,6 @@ def rank_correlation(scores: Sequence[float], found: Sequence[float]) -> float:
     return float(spearmanr(scores, found).statistic)
 
 
-def best_threshold(values: Numbers, is_match: npt.NDArray[np.bool_]) -> float:
-    """The value from which on `match` is most often right; the middle of a gap between two.
-
-    Args:
-        values: similarity of each pair, shape (n,).
-        is_match: whether the pair is a match, shape (n,).
-    """
-    order = np.argsort(values, kind="stable")
-    ordered, matches = values[order], is_match[order]
-    n_right = np.concatenate([[0], np.cumsum(~matches)]) + np.concatenate(
-        [np.cumsum(matches[::-1])[::-1], [0]]
-    )
-    is_gap = np.concatenate([[True], ordered[1:] > ordered[:-1], [True]])
-    place = int(np.where(is_gap, n_right, -1).argmax())
-    edges = np.concatenate([[ordered[0] - 1], ordered, [ordered[-1] + 1]])
-    return float(edges[place] + edges[place + 1]) / 2
-
-
 def geometric_mean(first: float, second: float) -> float:
     """Of two measures that pull in opposite directions, as the paired F-score and V-measure."""
     return math.sqrt(max(first, 0.0) * max(second, 0.0))

@@ -24,6 +24,7 @@ from embedder.labelled import (
     read_uses,
 )
 from embedder.occurrences import Use
+from embedder.threshold import best_threshold, cross_fitted_accuracy
 from embedder.vectors import Rows, normalise
 from jobs.evaluate_senses import (
     evaluate_centroids,
@@ -32,7 +33,7 @@ from jobs.evaluate_senses import (
     evaluate_matches,
     evaluate_similarity,
 )
-from jobs.measures import best_threshold, classification, clustering, paired_f_score
+from jobs.measures import classification, clustering, paired_f_score
 from jobs.sense_reports import mean_scores
 
 Run = Callable[..., "subprocess.CompletedProcess[str]"]
@@ -197,6 +198,14 @@ def test_threshold_agrees_with_trying_all() -> None:
         threshold = best_threshold(values, is_match)
         tried = [((values >= t) == is_match).mean() for t in np.linspace(-0.1, 1.1, 100)]
         assert ((values >= threshold) == is_match).mean() == pytest.approx(max(tried))
+
+
+def test_a_threshold_is_tried_on_other_pairs() -> None:
+    """Each half of the pairs is measured with the threshold of the other: clear pairs are all
+    right; where every other pair is the other way round, one of four is, by any threshold."""
+    values = np.array([0.1, 0.2, 0.8, 0.9])
+    assert cross_fitted_accuracy(values, np.array([False, False, True, True])) == 1
+    assert cross_fitted_accuracy(values[[0, 1, 3, 2]], np.array([False, True, True, False])) == 0.25
 
 
 def test_similarity_is_of_ranks() -> None:
