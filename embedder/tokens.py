@@ -23,6 +23,9 @@ from embedder.checkpoint import LENGTH_STEP, Checkpoint
 from embedder.errors import ModelError
 from embedder.specs import digest_of
 
+MASKS = ("[MASK]", "<mask>")
+"""What BERT's and RoBERTa's families call it."""
+
 Pieces = npt.NDArray[np.int64]
 """Piece ids of one text, special tokens included, shape (n_pieces,)."""
 
@@ -101,6 +104,12 @@ class Tokenizer:
         """Ids of the special pieces, in order."""
         added = self._backend.get_added_tokens_decoder()
         return sorted(number for number, piece in added.items() if piece.special)
+
+    @property
+    def mask_id(self) -> int | None:
+        """Piece id that stands for a hidden piece; None for a tokenizer without one."""
+        found = (self._backend.token_to_id(name) for name in MASKS)
+        return next((number for number in found if number is not None), None)
 
     @property
     def n_special(self) -> int:

@@ -23,6 +23,10 @@ TASKS = {
     "classify": "embedder.training.tasks.classify:prepare_classify",
     "classify-pairs": "embedder.training.tasks.classify:prepare_classify_pairs",
     "retrieval": "jobs.finetune_retrieval:prepare_retrieval",
+    "senses": "embedder.training.tasks.senses:prepare_senses",
+    "senses-unsupervised": (
+        "embedder.training.tasks.senses_unsupervised:prepare_senses_unsupervised"
+    ),
     "similarity": "embedder.training.tasks.similarity:prepare_similarity",
     "tag": "embedder.training.tasks.tag:prepare_tag",
 }
@@ -36,6 +40,8 @@ USAGES = {
     "classify": _PREDICT,
     "classify-pairs": _PREDICT,
     "retrieval": _INDEX,
+    "senses": _INDEX,
+    "senses-unsupervised": _INDEX,
     "similarity": _INDEX,
     "tag": _PREDICT,
 }

@@ -9,11 +9,15 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import Tensor
 from torch.nn.functional import normalize
 
 from embedder.occurrences import OWN_WEIGHT, SIGMA, UsePieces
+from embedder.tokens import plan_batches
+from embedder.training.encoder import EVALUATION_TOKENS, TrainableEncoder
+from embedder.vectors import Rows
 
 
 class UseBatch(NamedTuple):
@@ -71,3 +75,25 @@ def _sums(weights: Tensor, states: Tensor) -> Tensor:
     """Weighted sums of states, shape (n, width), in float32 whatever autocast says."""
     with torch.autocast(states.device.type, enabled=False):
         return torch.einsum("nl,nlw->nw", weights, states)
+
+
+@torch.no_grad()
+def encode_use_pieces(
+    encoder: TrainableEncoder, uses: Sequence[UsePieces], *, batch_tokens: int = EVALUATION_TOKENS
+) -> Rows:
+    """Unit vectors of uses as the network makes them now, float32, shape (n, width).
+
+    Args:
+        encoder: the network.
+        uses: the uses.
+        batch_tokens: padded tokens of one forward pass.
+    """
+    parts: list[Rows] = []
+    order: list[int] = []
+    for indices, _ in plan_batches([len(use.ids) for use in uses], batch_tokens):
+        batch = stack_uses([uses[i] for i in indices], encoder.tokenizer.pad_id)
+        piece_ids, attention_mask, is_text, is_word = (t.to(encoder.device) for t in batch)
+        _, states = encoder(piece_ids, attention_mask)
+        parts.append(pool_uses(states, is_text, is_word).cpu().numpy())
+        order += indices
+    return np.concatenate(parts)[np.argsort(order)]

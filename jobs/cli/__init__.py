@@ -27,7 +27,11 @@ from jobs.cli.evaluate_similarity import similarity_command
 from jobs.cli.export import export_command
 from jobs.cli.finetune import finetune_group
 from jobs.cli.finetune_answers import answer_command
-from jobs.cli.finetune_encoders import finetune_retrieval_command
+from jobs.cli.finetune_encoders import (
+    finetune_retrieval_command,
+    finetune_senses_command,
+    finetune_senses_unsupervised_command,
+)
 from jobs.cli.finetune_heads import classify_command, classify_pairs_command, tag_command
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
@@ -92,6 +96,8 @@ finetune_group.add_command(classify_command)
 finetune_group.add_command(classify_pairs_command)
 finetune_group.add_command(tag_command)
 finetune_group.add_command(finetune_retrieval_command)
+finetune_group.add_command(finetune_senses_command)
+finetune_group.add_command(finetune_senses_unsupervised_command)
 cli.add_command(words_group)
 
 evaluate_group.add_command(retrieval_command)

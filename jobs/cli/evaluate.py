@@ -10,6 +10,7 @@ import click
 
 from jobs.cli.encoders import ENGINES, encoder_options
 from jobs.cli.streams import FORMATS, writing_stdout
+from jobs.cli.use_columns import use_column_options
 
 if TYPE_CHECKING:
     from embedder.labelled import LabelColumns
@@ -40,22 +41,6 @@ def senses_group() -> None:
     """
 
 
-def _columns_options(command: Callable[..., None]) -> Callable[..., None]:
-    names = {
-        "--label": "Column of the label.  [default: sense, class_id or label]",
-        "--target": "Column of the word as it stands.  [default: target]",
-        "--target-index": "Column of its number among the tokens.  [default: target_index]",
-        "--tokens": "Column of the tokens.  [default: tokens]",
-        "--end": "Column of its end.  [default: end]",
-        "--start": "Column of its first character.  [default: start]",
-        "--text": "Column of the text.  [default: text]",
-        "--word": "Column of the word.  [default: word]",
-    }
-    for name, text in names.items():
-        command = click.option(name, metavar="COLUMN", help=text)(command)
-    return command
-
-
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
     options = [
         click.option("--format", type=click.Choice(["text", "json", "csv"]), default="text"),
@@ -82,7 +67,7 @@ _full_option = click.option(
     is_flag=True,
     help="Even out how uses of one label differ, as the training uses of all words show it.",
 )
-@_columns_options
+@use_column_options
 @_full_option
 @_model_options
 def centroid_command(train: str, test: tuple[str, ...], whiten: bool, **options: Any) -> None:
@@ -106,7 +91,7 @@ def centroid_command(train: str, test: tuple[str, ...], whiten: bool, **options:
     default=SHOTS,
     help="Training uses a label; may be given several times.",
 )
-@_columns_options
+@use_column_options
 @_full_option
 @_model_options
 def few_shot_command(
@@ -127,7 +112,7 @@ def few_shot_command(
 @click.option(
     "--static", metavar="FOLDER", help="Vectors of embedder words train, in place of the model's."
 )
-@_columns_options
+@use_column_options
 @_model_options
 def static_command(train: str, test: tuple[str, ...], **options: Any) -> None:
     """The same with one vector a word, averaged over the text: the baseline.
@@ -165,7 +150,7 @@ def _static_encoder(options: dict[str, Any]) -> tuple[UseEncoder, str]:
 @click.argument("data", nargs=-1, required=True, metavar="DATA.parquet...")
 @click.option("--least-uses", type=click.IntRange(1), default=20, help="Of a word.")
 @click.option("--least-senses", type=click.IntRange(1), default=2, help="Labels of a word.")
-@_columns_options
+@use_column_options
 @_full_option
 @_model_options
 def induction_command(
@@ -186,7 +171,7 @@ def induction_command(
 @senses_group.command("pairs")
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("dev", metavar="DEV.parquet")
-@_columns_options
+@use_column_options
 @_full_option
 @_model_options
 def pairs_command(train: str, dev: str, **options: Any) -> None:
@@ -202,7 +187,7 @@ def pairs_command(train: str, dev: str, **options: Any) -> None:
 
 @senses_group.command("similarity")
 @click.argument("data", metavar="DATA.parquet")
-@_columns_options
+@use_column_options
 @_full_option
 @_model_options
 def similarity_command(data: str, **options: Any) -> None:

@@ -1,4 +1,4 @@
-"""`embedder finetune retrieval`: encoders for an index."""
+"""`embedder finetune retrieval`, `senses` and `senses-unsupervised`: encoders for an index."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ import click
 
 from jobs.cli.finetune import data_options, run_finetune
 from jobs.cli.training import training_options
+from jobs.cli.use_columns import USE_COLUMNS, use_column_options
 
 window_option = click.option(
     "--window",
@@ -66,3 +67,67 @@ def finetune_retrieval_command(**options: Any) -> None:
         columns=("query", "positive", "negative"),
         settings=("hard_negatives", "margin", "chunk", "scale", "symmetric", "window"),
     )
+
+
+@click.command("senses")
+@data_options
+@use_column_options
+@window_option
+@training_options(epochs=3, batch=32, learning_rate=2e-5)
+def finetune_senses_command(**options: Any) -> None:
+    """Pairs of uses of a word, and whether they have one sense: those that have get near.
+
+    \b
+    Parquet, a row a pair, as for embedder evaluate senses pairs:
+      text1, start1, end1, text2, start2, end2
+                       the texts, and the word's characters in them, half-open
+      or tokens1, target_index1, ..., or text1, target1, ...
+      label            true or false
+
+    The vectors are those that an index has of words, so that the model is for `embedder index
+    --model` and its senses. Measured by accuracy, with a threshold of the cosine that is fitted on
+    training rows.
+    """
+    columns = tuple(name for name, _ in USE_COLUMNS)
+    run_finetune("senses", options, columns=columns, settings=("window",))
+
+
+@click.command("senses-unsupervised")
+@click.argument("train", nargs=-1, required=True, metavar="CORPUS.parquet...")
+@click.option("--model", default="default", help="Where to start: a folder or a name.")
+@click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model.")
+@click.option(
+    "--eval",
+    "dev",
+    metavar="DEV.parquet",
+    help="Labelled pairs to evaluate on, as for finetune senses.  [default: uses are held out]",
+)
+@click.option("--text", metavar="COLUMN", help="Column of the text.  [default: found]")
+@click.option("--limit", type=click.IntRange(1), help="Only so many rows of the corpus.")
+@click.option("--uses", type=click.IntRange(2), default=10_000, help="How many to train on.")
+@click.option(
+    "--masked",
+    type=click.IntRange(0),
+    default=3,
+    help="Tokens that are hidden on either side of the word in one view.",
+)
+@click.option(
+    "--dropout",
+    type=click.FloatRange(0, 1, max_open=True),
+    help="Share of states that are dropped in each view.  [default: the model's]",
+)
+@click.option(
+    "--scale", type=click.FloatRange(0, min_open=True), default=25.0, help="Of cosines in the loss."
+)
+@click.option("--window", type=click.IntRange(8), default=64, help="Tokens around a word.")
+@training_options(epochs=1, batch=128, learning_rate=2e-5)
+def finetune_senses_unsupervised_command(**options: Any) -> None:
+    """Senses from a corpus alone, without labels: two views of one use of a word get near.
+
+    Uses of words are drawn from the CORPUS, function words left out. Both views of a use are read
+    with a dropout of their own, and one with parts of the context hidden; they have to be nearer to
+    each other than to all other uses of a batch (MirrorWiC, Liu et al. 2021). Measured by accuracy
+    on labelled pairs where --eval names some, else by the loss on uses that are held out.
+    """
+    names = ("uses", "masked", "dropout", "scale", "window", "limit")
+    run_finetune("senses-unsupervised", options, columns=("text",), settings=names)

@@ -1,0 +1,63 @@
+"""Pairs of uses that have one sense or two, ready for an encoder, and how well it tells."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from embedder.errors import LabelError, RequestError
+from embedder.labelled import LabelColumns, read_matches
+from embedder.occurrences import UsePieces, cut_uses
+from embedder.tokens import Tokenizer
+from embedder.training.encoder import TrainableEncoder
+from embedder.training.use_pooling import encode_use_pieces
+
+
+class SensePair(NamedTuple):
+    """Two uses of a word, and whether they have one sense."""
+
+    first: UsePieces
+    second: UsePieces
+    is_match: bool
+
+
+def read_sense_pairs(
+    path: Path, tokenizer: Tokenizer, max_tokens: int, columns: Mapping[str, str] | None = None
+) -> list[SensePair]:
+    """The pairs of a Parquet file, in order.
+
+    Args:
+        path: the file; see `embedder.labelled.read_matches`.
+        tokenizer: the encoder's.
+        max_tokens: most pieces of a use; of a longer text a stretch around the word.
+        columns: names of columns, by those of `LabelColumns` that are called otherwise.
+
+    Raises:
+        SourceError: the file cannot be read, or has no rows.
+        ColumnError: a column is missing.
+        LabelError: a label is neither true nor false, or there is no word where a row points.
+    """
+    pairs = []
+    for number, row in enumerate(read_matches(path, LabelColumns(**(columns or {}))), 1):
+        try:
+            first, second = cut_uses(tokenizer, [row.first, row.second], max_tokens)
+        except RequestError as error:
+            raise LabelError(f"Row {number} of {path}: {error.message}") from error
+        pairs.append(SensePair(first, second, row.score > 0))
+    return pairs
+
+
+def pair_cosines(encoder: TrainableEncoder, pairs: Sequence[SensePair]) -> npt.NDArray[np.float64]:
+    """Cosines of the two uses of each pair, shape (n_pairs,)."""
+    rows = encode_use_pieces(encoder, [use for pair in pairs for use in (pair.first, pair.second)])
+    cosines: npt.NDArray[np.float64] = (rows[::2] * rows[1::2]).sum(1).astype(np.float64)
+    return cosines
+
+
+def matches(pairs: Sequence[SensePair]) -> npt.NDArray[np.bool_]:
+    """Whether each pair has one sense, shape (n_pairs,)."""
+    return np.array([pair.is_match for pair in pairs])
