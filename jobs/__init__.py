@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from jobs.finetuning import FinetuneOptions, FinetuneSummary, finetune
     from jobs.layer_distillation import DistilLayersOptions, DistilLayersSummary, distil_layers
     from jobs.plan import BuildOptions
-    from jobs.predict import PredictOptions, PredictSummary, predict_rows
+    from jobs.predict import PredictSummary, predict_rows
+    from jobs.predict_plan import PredictOptions
     from jobs.pretraining import PretrainOptions, PretrainSummary, pretrain
     from jobs.query import Hit, Index, open_index
     from jobs.static_distillation import (
@@ -79,7 +80,7 @@ _HOMES = {
     "Hit": "jobs.query",
     "Index": "jobs.query",
     "Method": "jobs.word_training_options",
-    "PredictOptions": "jobs.predict",
+    "PredictOptions": "jobs.predict_plan",
     "PredictSummary": "jobs.predict",
     "PretrainOptions": "jobs.pretraining",
     "PretrainSummary": "jobs.pretraining",

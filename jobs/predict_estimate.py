@@ -9,8 +9,9 @@ from typing import Any
 
 from embedder.corpus import read_plain_rows
 from embedder.heads.protocol import HeadTask
-from jobs.predict import PredictOptions, PredictPlan, answer, plan_predict
+from jobs.predict import answer
 from jobs.predict_parts import count_done
+from jobs.predict_plan import PredictOptions, PredictPlan, plan_predict
 from jobs.predict_windows import Window, WindowLimits, cut_windows
 
 SAMPLE_SHARDS = 4

@@ -9,8 +9,9 @@ import click
 from jobs.cli.names import COLUMN_NAMES
 
 if TYPE_CHECKING:
-    from jobs.predict import PredictOptions, PredictSummary
+    from jobs.predict import PredictSummary
     from jobs.predict_estimate import PredictEstimate
+    from jobs.predict_plan import PredictOptions
 
 ROLES = {
     "text": "the text",
@@ -115,7 +116,7 @@ def predict_command(**options: Any) -> None:
 def _options(options: dict[str, Any]) -> PredictOptions:
     from embedder.heads.protocol import HeadOptions
     from embedder.specs import Precision
-    from jobs.predict import SETTINGS, PredictOptions
+    from jobs.predict_plan import SETTINGS, PredictOptions
     from jobs.row_files import RowFormat
 
     return PredictOptions(

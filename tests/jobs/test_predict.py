@@ -77,7 +77,7 @@ def asked(classifier: Path, source: Path, tmp_path: Path) -> PredictOptions:
 @pytest.fixture
 def in_small_parts(monkeypatch: pytest.MonkeyPatch) -> None:
     """Windows, parts and row groups of few rows."""
-    monkeypatch.setattr("jobs.predict.WINDOW_ROWS", 20)
+    monkeypatch.setattr("jobs.predict_plan.WINDOW_ROWS", 20)
     monkeypatch.setattr("jobs.predict_parts.PART_ROWS", 40)
     monkeypatch.setattr("jobs.predict.GROUP_ROWS", 70)
 
@@ -122,7 +122,7 @@ def watch(monkeypatch: pytest.MonkeyPatch, classifier: Path) -> Watch:
 
     def put(*arguments: Any) -> Watched:
         watched = Watched(open_head(classifier, HeadOptions(device="cpu")), *arguments)
-        monkeypatch.setattr("jobs.predict.open_head", lambda *_: watched)
+        monkeypatch.setattr("jobs.predict_plan.open_head", lambda *_: watched)
         return watched
 
     return put
@@ -176,7 +176,7 @@ def test_the_cut_of_the_work_does_not_show(
 ) -> None:
     """However large parts, windows and what is read at once are, the answers are the same; parts
     alone do not change a byte."""
-    monkeypatch.setattr("jobs.predict.WINDOW_ROWS", 50)
+    monkeypatch.setattr("jobs.predict_plan.WINDOW_ROWS", 50)
     predict_rows(asked)
     usual = Path(asked.out).read_bytes()
     for rows in (1, 70):
@@ -184,7 +184,7 @@ def test_the_cut_of_the_work_does_not_show(
         predict_rows(asked)
         assert Path(asked.out).read_bytes() == usual
     for rows in (9, 33):
-        monkeypatch.setattr("jobs.predict.WINDOW_ROWS", rows)
+        monkeypatch.setattr("jobs.predict_plan.WINDOW_ROWS", rows)
         monkeypatch.setattr("embedder.corpus.MAX_BATCH_ROWS", 2 * rows)
         predict_rows(replace(asked, out=tmp_path / "b.parquet"))
         assert pq.read_table(tmp_path / "b.parquet").equals(pq.read_table(asked.out))
@@ -415,9 +415,9 @@ def test_memory_does_not_grow_with_the_source(
     monkeypatch.setattr("embedder.corpus.MAX_BATCH_BYTES", 1 << 17)
     monkeypatch.setattr("jobs.predict_parts.PART_BYTES", 1 << 19)
     monkeypatch.setattr("jobs.predict.GROUP_BYTES", 1 << 19)
-    monkeypatch.setattr("jobs.predict.WINDOW_ROWS", 128)
+    monkeypatch.setattr("jobs.predict_plan.WINDOW_ROWS", 128)
     head = Echo()
-    monkeypatch.setattr("jobs.predict.open_head", lambda *_: head)
+    monkeypatch.setattr("jobs.predict_plan.open_head", lambda *_: head)
     before = pa.total_allocated_bytes()
     summary = predict_rows(replace(asked, sources=(str(tmp_path / "large.parquet"),)))
     assert summary.n_rows == 30_000

@@ -27,7 +27,7 @@ MODULES = (
     "embedder.heads.classify",
     "jobs.predict",
 )
-SETTINGS = {"jobs.predict.WINDOW_ROWS": 13, "jobs.predict_parts.PART_ROWS": 26}
+SETTINGS = {"jobs.predict_plan.WINDOW_ROWS": 13, "jobs.predict_parts.PART_ROWS": 26}
 KINDS = (
     Kind.KILL_BEFORE,
     Kind.KILL_AFTER,
