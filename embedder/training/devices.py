@@ -21,6 +21,15 @@ def n_processes() -> int:
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 
+def check_sharding(options: TrainingOptions) -> None:
+    """Raise RequestError if weights are to be shared and there is nobody to share them with."""
+    if options.shard and n_processes() == 1:
+        raise RequestError(
+            "Weights are to be shared between processes, and this is the only one.",
+            "Start several: torchrun --nproc-per-node 2 -m jobs ..., or leave --shard out.",
+        )
+
+
 def choose_device(options: TrainingOptions) -> str:
     """The device asked for, else the best there is.
 

@@ -146,6 +146,14 @@ class _Trainer(Trainer):
             **_sharding(self.run, options),
         )
 
+    def create_accelerator_and_postprocess(self) -> None:
+        """Make what places the model on devices."""
+        if self.options.shard:
+            from embedder.training.sharding import allow_sharding_on_cpu
+
+            allow_sharding_on_cpu()
+        super().create_accelerator_and_postprocess()
+
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measures of the model on held-out data, as the task takes them."""
         found = {f"eval_{name}": value for name, value in self.measure().items()}

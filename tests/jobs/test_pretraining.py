@@ -112,11 +112,13 @@ def test_sizes_are_the_published_ones(size: str, n_millions: float) -> None:
 
 
 @pytest.mark.parametrize("objective", list(Objective))
-def test_eight_documents_are_memorised(tmp_path: Path, objective: Objective) -> None:
+def test_eight_documents_are_memorised(
+    tmp_path: Path, tiny_model: Path, objective: Objective
+) -> None:
     """The loss on eight documents falls far below where it began, masked or one-sided."""
     path = write_corpus(tmp_path / "c.parquet", [f"{SENTENCES[i % 4]} {i}" for i in range(8)])
-    asked = options(path, tmp_path / "out", objective=objective, has_pairs=False)
-    training = replace(asked.training, max_steps=40, evaluate_every=40, learning_rate=5e-3)
+    asked = options(path, tmp_path / "out", objective=objective, model=str(tiny_model))
+    training = replace(asked.training, max_steps=60, evaluate_every=60, learning_rate=1e-2)
     summary = pretrain(replace(asked, training=training))
     losses = [point.loss for point in summary.record.curve if point.loss is not None]
     assert losses[-1] < 0.4 * losses[0]
@@ -283,15 +285,31 @@ def test_a_killed_run_resumes_to_the_same_weights(corpus: Path, tmp_path: Path, 
     assert read[0] == read[1]
 
 
-def launch(*arguments: str | Path | int) -> None:
-    """Run the command line in two processes that train together."""
+CHECKED = """
+import sys
+from embedder.training import sharding
+gather = sharding.gather_weights
+def check(model):
+    here = sum(weight.to_local().numel() for weight in model.parameters())
+    assert here < 0.6 * sum(weight.numel() for weight in model.parameters())
+    gather(model)
+sharding.gather_weights = check
+from jobs.cli import main
+main(sys.argv[1:])
+"""
+
+
+def launch(script: Path, *arguments: str | Path | int) -> None:
+    """Run the command line in two processes that train together; with --shard, each of them has
+    to hold about half of the weights."""
+    script.write_text(CHECKED)
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     done = subprocess.run(
         [
             *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("--master-port", str(port), "-m", "jobs", *map(str, arguments)),
+            *("--master-port", str(port), str(script), *map(str, arguments)),
         ],
         capture_output=True,
         text=True,
@@ -311,8 +329,10 @@ def test_two_processes_match_one(
     base += ["--max-steps", 10, "--evaluate-every", 5, "--length", 32, "--device", "cpu"]
     base += ["--precision", "fp32", "--learning-rate", 0.002]
     assert here(*base, "--batch", 8, "--out", tmp_path / "one").returncode == 0
-    launch(*base, "--batch", 4, "--out", tmp_path / "two")
-    launch(*base, "--batch", 4, "--out", tmp_path / "shared", "--shard")
+    script = tmp_path / "checked.py"
+    launch(script, *base, "--batch", 4, "--out", tmp_path / "two")
+    launch(script, *base, "--batch", 4, "--out", tmp_path / "shared", "--shard")
+    script.unlink()
     assert difference(tmp_path / "one", tmp_path / "two") < 1e-3
     assert difference(tmp_path / "one", tmp_path / "shared") < 1e-3
     for name in ("two", "shared"):
@@ -353,6 +373,7 @@ def test_refusals(corpus: Path, tmp_path: Path, here: Here, steady_model: Path) 
         (["--tokenizer", tmp_path / "empty"], ("tokenizer.json", "--tokenizer")),
         (["--vocabulary", 20], ("too small", "--vocabulary")),
         (["--text", "body"], ("no column 'body'",)),
+        (["--from", steady_model, "--length", 32, "--shard"], ("the only one", "torchrun")),
     ]
     for extra, words in cases:
         assert_refused(here(*base, *extra), *words)

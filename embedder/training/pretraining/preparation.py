@@ -17,7 +17,7 @@ import numpy as np
 from embedder.checkpoint import Checkpoint, open_checkpoint
 from embedder.errors import ModelError, OutputError, RequestError, SourceError
 from embedder.tokens import Tokenizer
-from embedder.training.devices import is_main_process
+from embedder.training.devices import check_sharding, is_main_process
 from embedder.training.encoder import TrainableEncoder
 from embedder.training.options import TrainingOptions
 from embedder.training.pretraining.examples import (
@@ -84,6 +84,7 @@ def prepare_pretraining(
         ModelError: the model or tokenizer cannot be used.
         OSError: the disk takes no more.
     """
+    check_sharding(training)
     folder = room / "text"
     if is_main_process():
         if not folder.is_dir():
