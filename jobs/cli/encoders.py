@@ -13,30 +13,30 @@ if TYPE_CHECKING:
 
 ENGINES = click.Choice(["auto", "openvino", "torch", "static"])
 
-_QUERY_MODEL = click.option(
-    "--model", help="Where the model is now.  [default: where the index found it]"
-)
-_MODEL = click.option("--model", help="A model folder or a name.  [default: the bundled one]")
-_OPTIONS = (
-    click.option("--engine", type=ENGINES, default="auto"),
-    click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto"),
-    click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: cpu]"),
-    click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]"),
-)
+Command = Callable[..., Any]
 
 
-def query_encoder_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def query_encoder_options(command: Command) -> Command:
     """Add those for queries to an index to a command."""
-    return _add(command, _QUERY_MODEL)
+    return _add(command, model="where the index found it", device="cpu")
 
 
-def model_options(command: Callable[..., Any]) -> Callable[..., Any]:
+def model_options(command: Command) -> Command:
     """Add those for a model of its own to a command."""
-    return _add(command, _MODEL)
+    return _add(command, model="the bundled one", device="the best there is")
 
 
-def _add(command: Callable[..., Any], model: Callable[..., Any]) -> Callable[..., Any]:
-    for option in (*reversed(_OPTIONS), model):
+def _add(command: Command, *, model: str, device: str) -> Command:
+    precisions = click.Choice(["auto", "fp32", "bf16"])
+    for option in (
+        click.option(
+            "--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]"
+        ),
+        click.option("--device", metavar="DEVICE", help=f"cpu, cuda, mps.  [default: {device}]"),
+        click.option("--precision", type=precisions, default="auto"),
+        click.option("--engine", type=ENGINES, default="auto"),
+        click.option("--model", help=f"A model folder or a name.  [default: {model}]"),
+    ):
         command = option(command)
     return command
 

@@ -67,7 +67,7 @@ _full_option = click.option(
     is_flag=True,
     help="Even out how uses of one label differ, as the training uses of all words show it.",
 )
-@use_column_options
+@use_column_options("sense, class_id or label")
 @_full_option
 @_model_options
 def centroid_command(train: str, test: tuple[str, ...], whiten: bool, **options: Any) -> None:
@@ -91,7 +91,7 @@ def centroid_command(train: str, test: tuple[str, ...], whiten: bool, **options:
     default=SHOTS,
     help="Training uses a label; may be given several times.",
 )
-@use_column_options
+@use_column_options("sense, class_id or label")
 @_full_option
 @_model_options
 def few_shot_command(
@@ -112,7 +112,7 @@ def few_shot_command(
 @click.option(
     "--static", metavar="FOLDER", help="Vectors of embedder words train, in place of the model's."
 )
-@use_column_options
+@use_column_options("sense, class_id or label")
 @_model_options
 def static_command(train: str, test: tuple[str, ...], **options: Any) -> None:
     """The same with one vector a word, averaged over the text: the baseline.
@@ -150,7 +150,7 @@ def _static_encoder(options: dict[str, Any]) -> tuple[UseEncoder, str]:
 @click.argument("data", nargs=-1, required=True, metavar="DATA.parquet...")
 @click.option("--least-uses", type=click.IntRange(1), default=20, help="Of a word.")
 @click.option("--least-senses", type=click.IntRange(1), default=2, help="Labels of a word.")
-@use_column_options
+@use_column_options("sense, class_id or label")
 @_full_option
 @_model_options
 def induction_command(
@@ -171,7 +171,7 @@ def induction_command(
 @senses_group.command("pairs")
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("dev", metavar="DEV.parquet")
-@use_column_options
+@use_column_options("label or same")
 @_full_option
 @_model_options
 def pairs_command(train: str, dev: str, **options: Any) -> None:
@@ -187,7 +187,7 @@ def pairs_command(train: str, dev: str, **options: Any) -> None:
 
 @senses_group.command("similarity")
 @click.argument("data", metavar="DATA.parquet")
-@use_column_options
+@use_column_options("score, similarity, mean_relatedness or mean_rating")
 @_full_option
 @_model_options
 def similarity_command(data: str, **options: Any) -> None:

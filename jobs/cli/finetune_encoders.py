@@ -8,7 +8,7 @@ import click
 
 from jobs.cli.finetune import data_options, run_finetune
 from jobs.cli.training import training_options
-from jobs.cli.use_columns import USE_COLUMNS, use_column_options
+from jobs.cli.use_columns import LABEL, USE_COLUMNS, use_column_options
 
 window_option = click.option(
     "--window",
@@ -40,8 +40,8 @@ window_option = click.option(
     "--chunk",
     type=click.IntRange(0),
     default=0,
-    help="Texts of one forward pass, whatever the batch: large batches in the memory of small ones,"
-    " for one more forward pass.  [default: 0, the whole batch]",
+    help="Texts of one forward pass, whatever the batch, and 0 for all of it: large batches in the "
+    "memory of small ones, for one more forward pass.",
 )
 @click.option(
     "--scale", type=click.FloatRange(0, min_open=True), default=20.0, help="Of cosines in the loss."
@@ -71,7 +71,7 @@ def finetune_retrieval_command(**options: Any) -> None:
 
 @click.command("senses")
 @data_options
-@use_column_options
+@use_column_options("label or same")
 @window_option
 @training_options(epochs=3, batch=32, learning_rate=2e-5)
 def finetune_senses_command(**options: Any) -> None:
@@ -88,7 +88,7 @@ def finetune_senses_command(**options: Any) -> None:
     --model` and its senses. Measured by accuracy, with a threshold of the cosine that is fitted on
     training rows.
     """
-    columns = tuple(name for name, _ in USE_COLUMNS)
+    columns = (*(name for name, _ in USE_COLUMNS), LABEL)
     run_finetune("senses", options, columns=columns, settings=("window",))
 
 
