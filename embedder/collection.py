@@ -211,6 +211,8 @@ def _with_titles(rows: EveryRow, columns: CollectionColumns) -> list[str]:
     if columns.title is None or columns.title not in rows.values.column_names:
         return rows.texts
     titles = rows.values[columns.title]
+    if pa.types.is_null(titles.type):
+        return rows.texts
     if not pa.types.is_string(titles.type) and not pa.types.is_large_string(titles.type):
         raise ColumnError(
             f"The column {columns.title!r} of {rows.name} is {titles.type}, and text is wanted.",

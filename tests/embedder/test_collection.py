@@ -68,10 +68,14 @@ def test_a_collection_is_what_its_files_hold(tmp_path: Path) -> None:
 
 
 def test_texts_without_titles(tmp_path: Path) -> None:
-    """Without titles the texts are alone, and a document that has only a title is left out."""
+    """Without titles, or where no document has one, the texts are alone, and a document that has
+    only a title is left out."""
     found = collection(tmp_path, columns=CollectionColumns(title=None))
     [block] = found.read_documents()
     assert block.texts == ["they lend money", "a river has two"]
+    untitled = [{**row, "title": None} for row in CORPUS]
+    [same] = collection(tmp_path, corpus=untitled).read_documents()
+    assert same == block
 
 
 @pytest.mark.parametrize(
