@@ -146,9 +146,11 @@ def _pairs(options: DistilLayersOptions) -> list[ScoredPair]:
 def _prepare(
     options: DistilLayersOptions, corpus: CorpusTexts, pairs: Sequence[ScoredPair], room: Path
 ) -> TrainingRun:
-    from embedder.training.distillation.preparation import prepare_sentences
+    from embedder.training.distillation.preparation import prepare_distillation
 
-    run = prepare_sentences(corpus, options.distillation, pairs, room)
+    run = prepare_distillation(
+        corpus, options.distillation, pairs, room, seed=options.training.seed
+    )
     # Rows are read once; a resumed run finds their text and not how many were left out.
     run.facts |= {f"rows left out: {reason}": n for reason, n in sorted(corpus.counts.items())}
     return run

@@ -65,7 +65,7 @@ OF_STATIC = ("width", "smoothing", "sample")
 )
 @click.option(
     "--length",
-    type=click.IntRange(8),
+    type=click.IntRange(16),
     help="Layers: most pieces of a text that is trained on.  [default: 128, or the window]",
 )
 @click.option(
@@ -74,14 +74,20 @@ OF_STATIC = ("width", "smoothing", "sample")
     default=0.02,
     help="Layers: share of the documents that is kept to measure on.",
 )
-@training_options(epochs=3, batch=32, learning_rate=1e-4, shard=True)
+@click.option(
+    "--objective",
+    type=click.Choice(["sentence", "mlm"]),
+    default="sentence",
+    help="Layers: give the teacher's vectors of texts, or its scores of masked pieces.",
+)
+@training_options(epochs=3, batch=32, learning_rate=1e-4)
 def distil_command(**options: Any) -> None:
     """Make a smaller, faster model that gives the text of SOURCES about the vectors of a teacher.
 
     With --static it is a table: each piece of the vocabulary has one vector, and that of a text is
     their weighted mean. It is made in minutes, and nothing but numpy runs it. With --layers it is
-    a network with some of the teacher's layers, trained to give the teacher's vectors; the options
-    of training are for it alone.
+    a network with some of the teacher's layers, trained to give the teacher's vectors, or with
+    --objective mlm its scores of masked pieces; the options of training are for it alone.
     """
     _check_kind(options)
     if options["static"]:
@@ -186,10 +192,11 @@ def _run_layers(options: dict[str, Any]) -> None:
 def _layer_options(options: dict[str, Any]) -> DistilLayersOptions:
     from dataclasses import fields
 
-    from embedder.training.distillation.options import DistillationOptions
+    from embedder.training.distillation.options import DistillationOptions, Objective
     from jobs.layer_distillation import DistilLayersOptions
 
     names = [field.name for field in fields(DistillationOptions)]
+    options = {**options, "objective": Objective(options["objective"])}
     return DistilLayersOptions(
         sources=options["sources"],
         out=options["out"],

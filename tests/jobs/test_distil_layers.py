@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import transformers
 from corpora import assert_refused, write_corpus
 from in_process import Here
 from models import SENTENCES, make_model
@@ -21,7 +22,7 @@ from embedder.errors import RequestError
 from embedder.specs import Engine
 from embedder.static_table import StaticTable, write_static_model
 from embedder.tokens import Tokenizer
-from embedder.training.distillation.options import DistillationOptions
+from embedder.training.distillation.options import DistillationOptions, Objective
 from embedder.training.options import TrainingOptions, TrainPrecision
 from jobs import DistilLayersOptions, distil_layers
 
@@ -174,3 +175,66 @@ def test_a_static_model_has_no_layers_to_give(
     asked = ("distil", corpus, "--model", out, "--layers", 1, "--out", tmp_path / "new", "-q")
     assert_refused(here(*asked), "static model", "no layers")
     assert [path.name for path in tmp_path.iterdir()] == ["static"]
+
+
+# Masked language models
+
+
+@pytest.fixture(scope="module")
+def language_teacher(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A BERT of four layers with random weights and a head that finds masked pieces."""
+    folder = make_model(tmp_path_factory.mktemp("language") / "m", num_hidden_layers=4)
+    transformers.BertForMaskedLM.from_pretrained(folder).save_pretrained(folder)
+    return folder
+
+
+@pytest.fixture
+def language_options(
+    options: DistilLayersOptions, language_teacher: Path, sample_corpus: Path
+) -> DistilLayersOptions:
+    """Two of four layers, which are to find masked pieces of 40 paragraphs."""
+    asked = DistillationOptions(
+        layers=2, model=str(language_teacher), objective=Objective.MLM, length=32, held_out=0.1
+    )
+    return replace(options, sources=(str(sample_corpus),), limit=40, distillation=asked)
+
+
+def test_a_language_student_comes_near_its_teacher(language_options: DistilLayersOptions) -> None:
+    """The loss falls and states come nearer to the teacher's on held-out text; the folder has the
+    student's layers with their head, and is an encoder too."""
+    training = replace(language_options.training, max_steps=30, evaluate_every=10)
+    summary = distil_layers(replace(language_options, training=training))
+    after = summary.record.measures
+    assert after["loss"] < summary.before["loss"]
+    assert after["state_cosine"] > summary.before["state_cosine"]
+    assert after["teacher_mlm_loss"] == pytest.approx(summary.before["teacher_mlm_loss"])
+    folder = Path(language_options.out)
+    names = set(load_file(folder / "model.safetensors"))
+    assert any("cls.predictions" in name for name in names)
+    assert not any(".layer.2." in name for name in names)
+    assert open_checkpoint(str(folder)).n_layers == 2
+    encoder = open_encoder(EncoderOptions(model=str(folder), engine=Engine.TORCH, device="cpu"))
+    assert encoder.encode(["the bank"]).shape == (1, 32)
+
+
+def test_a_language_student_with_all_layers_starts_at_its_teacher(
+    language_options: DistilLayersOptions,
+) -> None:
+    """With all layers, before the first step, nothing diverges and both find the same."""
+    asked = replace(language_options.distillation, layers=4)
+    training = replace(language_options.training, max_steps=1, evaluate_every=1)
+    before = distil_layers(replace(language_options, distillation=asked, training=training)).before
+    assert before["divergence"] == pytest.approx(0, abs=1e-5)
+    assert before["state_cosine"] == pytest.approx(1, abs=1e-5)
+    assert before["mlm_loss"] == pytest.approx(before["teacher_mlm_loss"], rel=1e-5)
+    assert before["masked_accuracy"] == before["teacher_masked_accuracy"]
+
+
+def test_language_refusals(
+    corpus: Path, teacher: Path, language_teacher: Path, pairs: Path, tmp_path: Path, here: Here
+) -> None:
+    """A teacher without a head, and scored pairs, are refused by one line."""
+    base = ["distil", corpus, "--layers", 2, "--objective", "mlm", "--out", tmp_path / "new", "-q"]
+    assert_refused(here(*base, "--model", teacher), "no weights that find masked pieces")
+    assert_refused(here(*base, "--model", language_teacher, "--eval", pairs), "--eval")
+    assert list(tmp_path.iterdir()) == []

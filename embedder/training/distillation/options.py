@@ -8,7 +8,7 @@ from enum import StrEnum
 from embedder.errors import RequestError
 from embedder.model_location import DEFAULT_MODEL
 
-SHORTEST, USUAL = 8, 128
+SHORTEST, USUAL = 16, 128
 """Pieces of an example."""
 
 MOST_HELD_OUT = 0.5

@@ -7,7 +7,7 @@ import os
 import shutil
 import time
 from collections.abc import Iterator
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -65,10 +65,41 @@ EVALUATION_PIECES = 2048
 POLL_SECONDS = 0.2
 
 
+@dataclass(frozen=True)
+class PreparedText:
+    """A corpus as examples, and the model whose pieces they are.
+
+    Args:
+        checkpoint: the model that training starts from.
+        special: its special pieces.
+        counts: what the corpus holds.
+        examples: those to train on.
+        held_out: those for validation, masked the same each time.
+    """
+
+    checkpoint: Checkpoint
+    special: SpecialPieces
+    counts: PieceCounts
+    examples: PretrainingExamples
+    held_out: PretrainingExamples
+
+
 def prepare_pretraining(
     texts: Batches, options: PretrainingOptions, training: TrainingOptions, room: Path
 ) -> TrainingRun:
-    """The training run of a network on a corpus.
+    """The training run of a network on a corpus; see `prepare_text`.
+
+    Raises:
+        RequestError: weights are to be shared, and cannot be; and see there.
+    """
+    check_sharding(training)
+    return _make_run(prepare_text(texts, options, training.seed, room), options, training)
+
+
+def prepare_text(
+    texts: Batches, options: PretrainingOptions, seed: int, room: Path
+) -> PreparedText:
+    """The examples of a corpus, and a network to start from if it is new.
 
     The corpus is tokenised once, into a folder of the room that a resumed run finds there. Of
     several processes the main one does it, and the others wait.
@@ -76,7 +107,7 @@ def prepare_pretraining(
     Args:
         texts: starts reading the corpus.
         options: examples and network.
-        training: `seed` of it, and `batch`.
+        seed: of the masks, and of a new network.
         room: a folder of this run's own.
 
     Raises:
@@ -84,7 +115,6 @@ def prepare_pretraining(
         ModelError: the model or tokenizer cannot be used.
         OSError: the disk takes no more.
     """
-    check_sharding(training)
     folder = room / "text"
     if is_main_process():
         if not folder.is_dir():
@@ -92,16 +122,26 @@ def prepare_pretraining(
             shutil.rmtree(made, ignore_errors=True)  # of a run that was killed
             made.mkdir()
             try:
-                _fill(made, texts, options, training.seed)
+                _fill(made, texts, options, seed)
                 made.rename(folder)
             finally:
                 shutil.rmtree(made, ignore_errors=True)
     else:
-        _wait_for(folder)
+        wait_for(folder)
     counts = PieceCounts(**json.loads((folder / COUNTS).read_text("utf-8")))
     checkpoint = open_checkpoint(options.model or str(folder / START))
     _, special = _read_tokenizer(checkpoint, options)
-    return _make_run(checkpoint, special, counts, options, training, folder)
+    examples, held_out = (
+        PretrainingExamples(
+            open_part(folder, name, special, _layout(options)),
+            options.objective,
+            is_whole_word=options.is_whole_word,
+            seed=seed,
+        )
+        for name in (TRAIN, VALIDATION)
+    )
+    held_out.set_epoch(FIXED_EPOCH)
+    return PreparedText(checkpoint, special, counts, examples, held_out)
 
 
 def _fill(folder: Path, texts: Batches, options: PretrainingOptions, seed: int) -> None:
@@ -178,23 +218,10 @@ def _check_counts(counts: PieceCounts, options: PretrainingOptions) -> None:
 
 
 def _make_run(
-    checkpoint: Checkpoint,
-    special: SpecialPieces,
-    counts: PieceCounts,
-    options: PretrainingOptions,
-    training: TrainingOptions,
-    folder: Path,
+    text: PreparedText, options: PretrainingOptions, training: TrainingOptions
 ) -> TrainingRun:
-    examples, held_out = (
-        PretrainingExamples(
-            open_part(folder, name, special, _layout(options)),
-            options.objective,
-            is_whole_word=options.is_whole_word,
-            seed=training.seed,
-        )
-        for name in (TRAIN, VALIDATION)
-    )
-    held_out.set_epoch(FIXED_EPOCH)
+    checkpoint, special, counts = text.checkpoint, text.special, text.counts
+    examples, held_out = text.examples, text.held_out
     model = load_language_model(
         checkpoint.folder,
         checkpoint.config,
@@ -211,11 +238,11 @@ def _make_run(
         examples=examples,
         collate=collate,
         evaluate=lambda: measure(
-            network, partial(_validation_batches, held_out, options, special.pad), options.objective
+            network, partial(validation_batches, held_out, options, special.pad), options.objective
         ),
         goal="loss",
         is_higher_better=False,
-        save=partial(_save, model, checkpoint, options),
+        save=partial(save_language_model, model, checkpoint, options),
         facts={
             "documents": counts.n_documents,
             "documents held out": counts.n_held_out,
@@ -229,9 +256,10 @@ def _make_run(
     )
 
 
-def _validation_batches(
+def validation_batches(
     examples: PretrainingExamples, options: PretrainingOptions, pad: int
 ) -> Iterator[Batch]:
+    """Batches of held-out examples, at most `MOST_VALIDATION` of them."""
     n_taken = min(len(examples), MOST_VALIDATION)
     numbers = np.linspace(0, len(examples) - 1, n_taken).round().astype(int).tolist()
     size = max(1, EVALUATION_PIECES // options.length)
@@ -239,7 +267,9 @@ def _validation_batches(
         yield collate_examples([examples[i] for i in numbers[start : start + size]], pad)
 
 
-def _save(model: Any, checkpoint: Checkpoint, options: PretrainingOptions, folder: Path) -> None:
+def save_language_model(
+    model: Any, checkpoint: Checkpoint, options: PretrainingOptions, folder: Path
+) -> None:
     """Write a folder that is an encoder, with the pooling that it started with, and keeps the
     heads, which training goes on with and encoders pass over."""
     model.tie_weights()  # sharing between processes may have made two of one
@@ -253,7 +283,7 @@ def _save(model: Any, checkpoint: Checkpoint, options: PretrainingOptions, folde
         model.save_pretrained(folder)
 
 
-def _wait_for(folder: Path) -> None:
+def wait_for(folder: Path) -> None:
     """Wait until the main process has made a folder."""
     parent = os.getppid()
     while not folder.is_dir():

@@ -14,6 +14,7 @@ from embedder.encoders import EncoderOptions, open_encoder
 from embedder.errors import RequestError, SourceError
 from embedder.specs import Engine
 from embedder.tokens import Tokenizer
+from embedder.training.distillation.language import TEMPERATURE, soft_loss
 from embedder.training.distillation.layers import choose_layers, match_layers, take_layers
 from embedder.training.distillation.options import DistillationOptions
 from embedder.training.distillation.preparation import prepare_sentences
@@ -189,3 +190,14 @@ def test_measures_are_of_held_out_texts(tmp_path: Path, teacher_folder: Path) ->
         assert measures["least_cosine"] == pytest.approx(cosines.min(), abs=1e-5)
         assert (measures["cosine"] == pytest.approx(1, abs=1e-5)) == (n_layers == 4)
         assert run.facts["layers"] == n_layers
+
+
+def test_the_soft_loss_by_hand() -> None:
+    """The divergence of softened probabilities, summed over places, times the temperature's
+    square; nothing between equal scores, whatever is added to all of a place."""
+    own, wanted = torch.tensor([[0.0, 1, 2], [1, 1, 1]]), torch.tensor([[2.0, 0, 1], [1, 1, 1]])
+    p, q = (np.exp(s[0].numpy() / TEMPERATURE) for s in (wanted, own))
+    p, q = p / p.sum(), q / q.sum()
+    expected = TEMPERATURE**2 * (p * np.log(p / q)).sum()
+    assert soft_loss(own, wanted).item() == pytest.approx(expected, rel=1e-5)
+    assert soft_loss(own + 3, own).item() == pytest.approx(0, abs=1e-6)
