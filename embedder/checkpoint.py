@@ -226,7 +226,10 @@ def _read_config(network: Path) -> dict[str, Any]:
             f"The model folder {network} has no config.json.",
             "A model folder holds config.json, model.safetensors and tokenizer.json.",
         )
-    return _read_optional(path)
+    config = _read_optional(path)
+    # Of an encoder with a decoder, the encoder is what reads texts.
+    encoder = config.get("encoder") if config.get("model_type") == "encoder-decoder" else None
+    return encoder if isinstance(encoder, dict) else config
 
 
 def _read_modules(

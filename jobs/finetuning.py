@@ -22,6 +22,7 @@ TASKS = {
     "answer": "embedder.training.tasks.answer:prepare_answer",
     "classify": "embedder.training.tasks.classify:prepare_classify",
     "classify-pairs": "embedder.training.tasks.classify:prepare_classify_pairs",
+    "generate": "embedder.training.tasks.generate:prepare_generate",
     "retrieval": "jobs.finetune_retrieval:prepare_retrieval",
     "senses": "embedder.training.tasks.senses:prepare_senses",
     "senses-unsupervised": (
@@ -39,6 +40,7 @@ USAGES = {
     "answer": _PREDICT,
     "classify": _PREDICT,
     "classify-pairs": _PREDICT,
+    "generate": _PREDICT,
     "retrieval": _INDEX,
     "senses": _INDEX,
     "senses-unsupervised": _INDEX,

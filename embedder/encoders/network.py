@@ -123,27 +123,51 @@ def load_network(
 def _load_transformer(checkpoint: Checkpoint, dtype: torch.dtype) -> nn.Module:
     import transformers
 
+    network, info = load_pretrained(transformers.AutoModel, checkpoint.folder, dtype)
+    _check_weights(checkpoint, info)
+    return network
+
+
+def load_pretrained(
+    kind: Any, folder: Path, dtype: torch.dtype, **settings: Any
+) -> tuple[nn.Module, dict[str, Any]]:
+    """A network of transformers out of a model folder, and what the weights there lack.
+
+    Args:
+        kind: the class that opens it, such as `AutoModel`.
+        folder: the model folder.
+        dtype: of the weights.
+        settings: what else the class takes.
+
+    Returns:
+        The network, and `missing_keys`, `unexpected_keys` and `mismatched_keys`, which the caller
+        has to look at.
+
+    Raises:
+        ModelError: it cannot be loaded.
+    """
+    import transformers
+
     captured = io.StringIO()
     try:
         with quiet_transformers(transformers), contextlib.redirect_stderr(captured):
-            model, info = transformers.AutoModel.from_pretrained(
-                checkpoint.folder,
+            network, info = kind.from_pretrained(
+                folder,
                 dtype=dtype,
-                ignore_mismatched_sizes=True,  # they are named below
+                ignore_mismatched_sizes=True,
                 output_loading_info=True,
                 local_files_only=True,
                 trust_remote_code=False,
                 use_safetensors=True,
+                **settings,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
         cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"The model {checkpoint.folder} cannot be loaded: {cause}",
+            f"The model {folder} cannot be loaded: {cause}",
             "Copy the model folder again, or name another one in --model.",
         ) from error
-    _check_weights(checkpoint, info)
-    network: nn.Module = model
-    return network
+    return network, info
 
 
 @contextlib.contextmanager

@@ -12,12 +12,11 @@ import pyarrow as pa
 from embedder.answer_windows import WindowSpec
 from embedder.checkpoint import open_checkpoint
 from embedder.encoders.network import load_network
-from embedder.encoders.torch_encoder import DTYPES, open_device
-from embedder.errors import EngineError, ModelError
 from embedder.heads.answer_reader import AnswerReader
+from embedder.heads.devices import open_head_device
 from embedder.heads.linear import load_linear
 from embedder.heads.protocol import INPUTS, HeadFile, HeadOptions, HeadTask
-from embedder.specs import Precision
+from embedder.heads.settings import read_settings
 from embedder.tokens import Tokenizer
 
 SCHEMA = pa.schema(
@@ -107,24 +106,11 @@ def open_answerer(folder: Path, file: HeadFile, options: HeadOptions) -> Answere
         ModelError: the folder is damaged.
         EngineError: the device is not there, or the precision is not torch's.
     """
-    import torch
-
-    try:
-        settings = AnswerSettings(**{**file.settings, **options.settings})
-    except TypeError as error:
-        raise ModelError(
-            f"The settings in head.json of {folder} are not those of the task answer: {error}.",
-            "Copy the folder again.",
-        ) from error
-    precision = options.precision or Precision.FP32
-    if precision not in DTYPES:
-        raise EngineError(f"A head has no {precision}.", "Use --precision fp32 or bf16.")
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
-    device = open_device(options.device or "auto")
+    settings = read_settings(AnswerSettings, folder, file, options)
+    device, dtype, description = open_head_device(options)
     checkpoint = open_checkpoint(str(folder))
     spec = checkpoint.spec(max_tokens=file.max_tokens)
-    network = load_network(checkpoint, spec, DTYPES[precision])
+    network = load_network(checkpoint, spec, dtype)
     reader = AnswerReader(
         transformer=network.transformer.to(device),
         layer=load_linear(folder, n_labels=2, width=checkpoint.hidden_width),
@@ -133,4 +119,4 @@ def open_answerer(folder: Path, file: HeadFile, options: HeadOptions) -> Answere
         most_pieces=settings.max_answer_tokens,
         max_batch_tokens=options.max_batch_tokens,
     )
-    return Answerer(reader, settings.null_threshold, f"torch {precision} on {device}")
+    return Answerer(reader, settings.null_threshold, description)

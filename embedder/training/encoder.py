@@ -138,13 +138,7 @@ class TrainableEncoder(nn.Module):
                 for i, (kind, path) in enumerate(modules)
             ],
         )
-        _write_json(
-            folder / "sentence_bert_config.json",
-            {
-                "max_seq_length": self.spec.max_tokens,
-                "do_lower_case": self.checkpoint.use_lower_case,
-            },
-        )
+        write_reading(self.checkpoint, folder, self.spec.max_tokens)
         prompts = {"query": self.spec.query_prompt, "passage": self.spec.passage_prompt}
         if any(prompts.values()):
             _write_json(
@@ -177,9 +171,22 @@ def save_transformer(transformer: nn.Module, checkpoint: Checkpoint, folder: Pat
     """
     with quiet_transformers(transformers):
         transformer.save_pretrained(folder)  # type: ignore[operator]
+    copy_tokenizer(checkpoint, folder)
+
+
+def copy_tokenizer(checkpoint: Checkpoint, folder: Path) -> None:
+    """Put a checkpoint's tokenizer into a new model folder."""
     for path in (*checkpoint.tokenizer_files, *_tokenizer_settings(checkpoint)):
         if not (folder / path.name).exists():
             shutil.copyfile(path, folder / path.name)
+
+
+def write_reading(checkpoint: Checkpoint, folder: Path, max_tokens: int) -> None:
+    """Write what is done with a text before the network sees it, as sentence-transformers does."""
+    _write_json(
+        folder / "sentence_bert_config.json",
+        {"max_seq_length": max_tokens, "do_lower_case": checkpoint.use_lower_case},
+    )
 
 
 def _tokenizer_settings(checkpoint: Checkpoint) -> list[Path]:

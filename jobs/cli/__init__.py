@@ -26,7 +26,7 @@ from jobs.cli.evaluate_retrieval import retrieval_command
 from jobs.cli.evaluate_similarity import similarity_command
 from jobs.cli.export import export_command
 from jobs.cli.finetune import finetune_group
-from jobs.cli.finetune_answers import answer_command
+from jobs.cli.finetune_answers import answer_command, generate_command
 from jobs.cli.finetune_encoders import (
     finetune_retrieval_command,
     finetune_senses_command,
@@ -92,6 +92,7 @@ cli.add_command(pretrain_command)
 cli.add_command(finetune_group)
 finetune_group.add_command(answer_command)
 finetune_group.add_command(adapt_command)
+finetune_group.add_command(generate_command)
 finetune_group.add_command(classify_command)
 finetune_group.add_command(classify_pairs_command)
 finetune_group.add_command(tag_command)

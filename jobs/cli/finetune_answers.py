@@ -1,4 +1,4 @@
-"""`embedder finetune answer`: what embedder predict answers questions with."""
+"""`embedder finetune answer` and `generate`: what embedder predict answers with texts."""
 
 from __future__ import annotations
 
@@ -47,4 +47,71 @@ def answer_command(**options: Any) -> None:
         options,
         columns=("question", "context", "answer_texts", "answer_starts"),
         settings=("window", "question_tokens", "overlap", "answer_tokens"),
+    )
+
+
+@click.command("generate")
+@data_options
+@column_option("source", "The text that is read.")
+@click.option(
+    "--target",
+    metavar="COLUMN",
+    help="The text that is to be written, or a list of texts of which each would do.  "
+    "[default: targets, else target]",
+)
+@click.option(
+    "--window",
+    type=click.IntRange(8),
+    help="Tokens of a text that are read.  [default: what the model can take]",
+)
+@click.option(
+    "--target-tokens",
+    "max_target_tokens",
+    type=click.IntRange(2),
+    default=64,
+    help="Of the longest text that is written.",
+)
+@click.option("--beams", type=click.IntRange(1), default=4, help="Of the search, for predict.")
+@click.option(
+    "--length-penalty",
+    type=float,
+    default=1.0,
+    help="More favours long texts, less than 0 short ones.",
+)
+@click.option(
+    "--no-repeat-ngram",
+    type=click.IntRange(0),
+    default=3,
+    help="So many tokens never come twice in a text; 0 for no such rule.",
+)
+@click.option(
+    "--tie-embeddings/--no-tie-embeddings",
+    default=True,
+    help="One table of word embeddings for encoder and decoder while they are trained.",
+)
+@click.option(
+    "--eval-rows", type=click.IntRange(1), help="Only the first so many of DEV.  [default: all]"
+)
+@training_options(epochs=10, batch=16, learning_rate=1e-4)
+def generate_command(**options: Any) -> None:
+    """Texts with targets, such as summaries: a text for each text.
+
+    The model is for `embedder predict`. It becomes an encoder and, from the same weights, a
+    decoder. Of several targets the first is learnt. A text longer than the window loses its end.
+    Measured by ROUGE, against the nearest target and without beams, beside the first sentence of
+    the text. --lora and --freeze are for the encoder.
+    """
+    run_finetune(
+        "generate",
+        options,
+        columns=("source", "target"),
+        settings=(
+            "window",
+            "max_target_tokens",
+            "beams",
+            "length_penalty",
+            "no_repeat_ngram",
+            "tie_embeddings",
+            "eval_rows",
+        ),
     )
