@@ -10,7 +10,7 @@ learns as fast above it as above the states themselves.
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -20,7 +20,9 @@ from torch import Tensor, nn
 
 from embedder.heads.linear import LinearHead
 from embedder.heads.protocol import HeadFile
-from embedder.training.encoder import TrainableEncoder
+from embedder.tokens import Pieces, plan_batches
+from embedder.training.encoder import EVALUATION_TOKENS, TrainableEncoder
+from embedder.training.run import Batch
 
 DROPOUT = 0.1
 """Of what the layer reads, as in BERT."""
@@ -72,12 +74,6 @@ class TextClassifier(nn.Module):
         stretched: Tensor = rows * self.scale
         return stretched
 
-    @torch.no_grad()
-    def set_layer(self, weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]) -> None:
-        """Give the layer other weights, shapes (n_labels, width) and (n_labels,)."""
-        self.linear.weight.copy_(torch.from_numpy(weight))
-        self.linear.bias.copy_(torch.from_numpy(bias))
-
     def save(self, folder: Path, file: HeadFile) -> None:
         """Write it as the folder of a head; its layer reads vectors of unit length."""
         _save(self.encoder, self.linear, self.scale, file, folder)
@@ -89,15 +85,14 @@ class WordTagger(nn.Module):
     Args:
         encoder: what is trained, beside the layer.
         n_labels: number of tags.
-        seed: of the new layer's weights.
     """
 
-    def __init__(self, encoder: TrainableEncoder, n_labels: int, *, seed: int) -> None:
+    def __init__(self, encoder: TrainableEncoder, n_labels: int) -> None:
         super().__init__()
         self.encoder = encoder
         self.encoder.network.dense.requires_grad_(False)  # it comes after the states
         self.dropout = nn.Dropout(DROPOUT)
-        self.linear = new_linear(encoder.checkpoint.hidden_width, n_labels, seed)
+        self.linear = nn.Linear(encoder.checkpoint.hidden_width, n_labels)
 
     def forward(
         self, piece_ids: Tensor, attention_mask: Tensor, labels: Tensor
@@ -118,9 +113,15 @@ class WordTagger(nn.Module):
 
     def scores(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
         """Logits, float32, shape (n_windows, length, n_labels)."""
-        _, states = self.encoder(piece_ids, attention_mask)
+        states = self.states(piece_ids, attention_mask)
         scores: Tensor = self.linear(self.dropout(states)).float()
         return scores
+
+    def states(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """What the layer reads, shape (n_windows, length, width)."""
+        _, states = self.encoder(piece_ids, attention_mask)
+        found: Tensor = states
+        return found
 
     def save(self, folder: Path, file: HeadFile) -> None:
         """Write it as the folder of a head."""
@@ -133,6 +134,26 @@ def collate_labels(rows: Sequence[Sequence[int]], length: int) -> Tensor:
     for number, row in enumerate(rows):
         labels[number, : len(row)] = row
     return torch.from_numpy(labels)
+
+
+def piece_batches(
+    encoder: TrainableEncoder, pieces: Sequence[Pieces]
+) -> Iterator[tuple[list[int], Batch]]:
+    """Tokenised texts in batches of one length each, where the encoder is: their numbers, and
+    `piece_ids` and `attention_mask`."""
+    for indices, length in plan_batches([len(ids) for ids in pieces], EVALUATION_TOKENS):
+        batch = encoder.tokenizer.batch([pieces[i] for i in indices], length)
+        arrays = {"piece_ids": batch.piece_ids, "attention_mask": batch.attention_mask}
+        yield indices, {k: torch.from_numpy(v).to(encoder.device) for k, v in arrays.items()}
+
+
+@torch.no_grad()
+def set_layer(
+    layer: nn.Linear, weight: npt.NDArray[np.float64], bias: npt.NDArray[np.float64]
+) -> None:
+    """Give a layer other weights, of the shapes that its own have."""
+    layer.weight.copy_(torch.from_numpy(weight))
+    layer.bias.copy_(torch.from_numpy(bias))
 
 
 def new_linear(width: int, n_labels: int, seed: int) -> nn.Linear:

@@ -29,7 +29,7 @@ def fit_probe(
     """Weights (n_labels, width) and biases (n_labels,) of multinomial logistic regression.
 
     Args:
-        vectors: shape (n, width), their components of variance one or so.
+        vectors: shape (n, width); the penalty is for what they are at a variance of one.
         labels: numbers of the labels, shape (n,); a label without an example gets zeros.
         n_labels: how many labels there are.
     """
@@ -39,12 +39,13 @@ def fit_probe(
     weight, bias = np.zeros((n_labels, vectors.shape[1])), np.zeros(n_labels)
     if len(np.unique(labels)) < 2:
         return weight, bias
+    spread = float(vectors.std()) or 1.0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)  # a start need not be the optimum
         fitted = LogisticRegression(C=STRENGTH, max_iter=MOST_STEPS).fit(
-            vectors.astype(np.float64), labels
+            vectors.astype(np.float64) / spread, labels
         )
-    coefficients, intercepts = fitted.coef_, fitted.intercept_
+    coefficients, intercepts = fitted.coef_ / spread, fitted.intercept_
     if len(fitted.classes_) == 2:  # scikit-learn has the scores of the second alone
         coefficients = np.concatenate([-coefficients, coefficients]) / 2
         intercepts = np.concatenate([-intercepts, intercepts]) / 2

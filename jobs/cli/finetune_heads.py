@@ -63,7 +63,7 @@ def classify_pairs_command(**options: Any) -> None:
     "upos or pos_tags]",
 )
 @_window_option
-@training_options(epochs=4, batch=16, learning_rate=5e-5)
+@training_options(epochs=4, batch=16, learning_rate=1e-4)
 def tag_command(**options: Any) -> None:
     """Sentences of words with tags: a tag for each word.
 

@@ -18,10 +18,10 @@ from embedder.labelled_texts import (
     read_labelled_texts,
     refuse_unseen,
 )
-from embedder.tokens import Pieces, plan_batches
+from embedder.tokens import Pieces
 from embedder.training.devices import choose_device, n_processes
-from embedder.training.encoder import EVALUATION_TOKENS, TrainableEncoder, open_trainable
-from embedder.training.label_models import TextClassifier
+from embedder.training.encoder import TrainableEncoder, open_trainable
+from embedder.training.label_models import TextClassifier, piece_batches, set_layer
 from embedder.training.probe import MOST_EXAMPLES, fit_probe
 from embedder.training.run import Batch, Measures, TrainingRun
 from embedder.training.task import TaskRequest, hold_out
@@ -127,7 +127,7 @@ def start_layer(model: TextClassifier, examples: Sequence[Example], request: Tas
     for indices, batch in _batches(model, chosen):
         vectors[indices] = model.vectors(**batch).float().cpu().numpy()
     labels = np.array([example.label for example in chosen])
-    model.set_layer(*fit_probe(vectors, labels, model.linear.out_features))
+    set_layer(model.linear, *fit_probe(vectors, labels, model.linear.out_features))
 
 
 @torch.no_grad()
@@ -148,14 +148,4 @@ def _batches(
     model: TextClassifier, examples: Sequence[Example]
 ) -> Iterator[tuple[list[int], Batch]]:
     """All examples in batches, where the model is: their numbers, and their pieces."""
-    encoder = model.encoder
-    lengths = [len(example.pieces) for example in examples]
-    for indices, length in plan_batches(lengths, EVALUATION_TOKENS):
-        batch = encoder.tokenizer.batch([examples[i].pieces for i in indices], length)
-        yield (
-            indices,
-            {
-                "piece_ids": torch.from_numpy(batch.piece_ids).to(encoder.device),
-                "attention_mask": torch.from_numpy(batch.attention_mask).to(encoder.device),
-            },
-        )
+    return piece_batches(model.encoder, [example.pieces for example in examples])

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import random
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from embedder.bio import is_bio
@@ -15,9 +17,16 @@ from embedder.heads.tag import TagDecoder
 from embedder.heads.windows import Window, make_windows
 from embedder.labelled_texts import refuse_unseen
 from embedder.tagged_sentences import read_tagged_sentences, tag_set
-from embedder.tokens import plan_batches
-from embedder.training.encoder import EVALUATION_TOKENS, TrainableEncoder, open_trainable
-from embedder.training.label_models import IGNORED, WordTagger, collate_labels
+from embedder.training.devices import choose_device, n_processes
+from embedder.training.encoder import TrainableEncoder, open_trainable
+from embedder.training.label_models import (
+    IGNORED,
+    WordTagger,
+    collate_labels,
+    piece_batches,
+    set_layer,
+)
+from embedder.training.probe import MOST_EXAMPLES, fit_probe
 from embedder.training.run import Batch, Measures, TrainingRun
 from embedder.training.task import TaskRequest, hold_out
 
@@ -56,7 +65,8 @@ def prepare_tag(request: TaskRequest) -> TrainingRun:
         dev = [Sentence(*pair) for pair in zip(held.sentences, held.tags, strict=True)]
     encoder = open_trainable(request.model, max_tokens=request.settings.get("window"))
     examples = _examples(encoder, sentences, labels)
-    model = WordTagger(encoder, len(labels), seed=request.options.seed)
+    model = WordTagger(encoder, len(labels))
+    start_layer(model, examples, request)
     file = HeadFile(
         task=HeadTask.TAG,
         max_tokens=encoder.spec.max_tokens,
@@ -114,6 +124,27 @@ def collate_examples(encoder: TrainableEncoder, examples: Sequence[Example]) -> 
 
 
 @torch.no_grad()
+def start_layer(model: WordTagger, examples: Sequence[Example], request: TaskRequest) -> None:
+    """Give the layer the weights that are best for the states as they are; see `probe`."""
+    if n_processes() == 1:
+        model.to(choose_device(request.options))
+    chosen = list(examples)
+    random.Random(request.options.seed).shuffle(chosen)
+    n_words = np.cumsum([len(example.tags) for example in chosen])
+    chosen = chosen[: int(np.searchsorted(n_words, MOST_EXAMPLES)) + 1]
+    states: list[npt.NDArray[np.float32]] = []
+    tags: list[int] = []
+    windows = [example.window for example in chosen]
+    for indices, batch in _batches(model, windows):
+        found = model.states(**batch).float().cpu().numpy()
+        for row, index in enumerate(indices):
+            states.append(found[row, windows[index].firsts])
+            tags += chosen[index].tags
+    layer = model.linear
+    set_layer(layer, *fit_probe(np.concatenate(states), np.array(tags), layer.out_features))
+
+
+@torch.no_grad()
 def measure_tags(
     model: WordTagger,
     sentences: Sequence[Sentence],
@@ -128,14 +159,10 @@ def measure_tags(
         windows: of these sentences.
         labels: the tags in the order of the scores.
     """
-    encoder, decode = model.encoder, TagDecoder(labels)
+    decode = TagDecoder(labels)
     found = [np.empty((len(sentence.words), len(labels))) for sentence in sentences]
-    for indices, length in plan_batches([len(w.pieces) for w in windows], EVALUATION_TOKENS):
-        batch = encoder.tokenizer.batch([windows[i].pieces for i in indices], length)
-        scores = model.scores(
-            torch.from_numpy(batch.piece_ids).to(encoder.device),
-            torch.from_numpy(batch.attention_mask).to(encoder.device),
-        )
+    for indices, batch in _batches(model, windows):
+        scores = model.scores(**batch)
         logs = scores.cpu().double().log_softmax(-1).numpy()
         for row, index in enumerate(indices):
             window = windows[index]
@@ -143,3 +170,8 @@ def measure_tags(
             found[window.sentence][window.keep_start : end] = logs[row, window.firsts]
     answers = [[labels[number] for number in decode(values)] for values in found]
     return tagging_measures([sentence.tags for sentence in sentences], answers, labels)
+
+
+def _batches(model: WordTagger, windows: Sequence[Window]) -> Iterator[tuple[list[int], Batch]]:
+    """All windows in batches, where the model is: their numbers, and their pieces."""
+    return piece_batches(model.encoder, [window.pieces for window in windows])
