@@ -18,9 +18,10 @@ def test_it_agrees_with_scikit_learn(present: list[int]) -> None:
     vectors = random.normal(size=(200, 6)).astype(np.float32) + labels[:, None] / 2
     weight, bias = fit_probe(vectors, labels, 4)
     layer = LinearHead(weight[present].astype(np.float32), bias[present].astype(np.float32))
-    expected = LogisticRegression(C=STRENGTH).fit(vectors.astype(float), labels)
+    scaled = vectors.astype(float) / vectors.std()
+    expected = LogisticRegression(C=STRENGTH).fit(scaled, labels)
     found = np.exp(layer.log_probabilities(vectors))
-    assert np.allclose(found, expected.predict_proba(vectors), atol=1e-3)
+    assert np.allclose(found, expected.predict_proba(scaled), atol=1e-3)
     absent = [label for label in range(4) if label not in present]
     assert not weight[absent].any() and not bias[absent].any()
 
