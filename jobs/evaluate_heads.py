@@ -92,12 +92,12 @@ def evaluate_classifier(
         RequestError: the head is for another task.
         SourceError, ColumnError, LabelError: the data cannot be used.
     """
-    file = _read_file(folder, task)
+    file = read_file_of(folder, task)
     head_columns = {**file.columns, **(columns or {})}
     head = open_head(folder, options)
     read = read_labelled_texts(data, head.inputs, head_columns)
     rows = dict(zip(head.inputs, read.sides, strict=True))
-    found = _predict(head, rows, "label", progress)
+    found = predict_column(head, rows, "label", progress)
     return HeadReport(
         task=file.task,
         model=str(folder),
@@ -132,10 +132,10 @@ def evaluate_tagger(
         RequestError: the head is for another task.
         SourceError, ColumnError, LabelError: the data cannot be used.
     """
-    file = _read_file(folder, HeadTask.TAG)
+    file = read_file_of(folder, HeadTask.TAG)
     read = read_tagged_sentences(data, {**file.columns, **(columns or {})})
     head = open_head(folder, options)
-    found = _predict(head, {"tokens": read.sentences}, "tags", progress)
+    found = predict_column(head, {"tokens": read.sentences}, "tags", progress)
     known = {tag for row in read.tags for tag in row}
     return HeadReport(
         task=file.task,
@@ -149,7 +149,13 @@ def evaluate_tagger(
     )
 
 
-def _read_file(folder: str | Path, task: HeadTask) -> HeadFile:
+def read_file_of(folder: str | Path, task: HeadTask) -> HeadFile:
+    """What the head.json of a folder says.
+
+    Raises:
+        ModelError: there is none, or it is damaged.
+        RequestError: the head is for another task.
+    """
     file = read_head_file(folder)
     if file.task is not task:
         raise RequestError(
@@ -159,16 +165,21 @@ def _read_file(folder: str | Path, task: HeadTask) -> HeadFile:
     return file
 
 
-def _predict(
-    head: Head, rows: Mapping[str, Sequence[Any]], column: str, progress: Progress | None
+def predict_column(
+    head: Head,
+    rows: Mapping[str, Sequence[Any]],
+    column: str,
+    progress: Progress | None,
+    *,
+    n_at_once: int = CHUNK_ROWS,
 ) -> list[Any]:
     """One column of the answers for all rows, some rows at a time."""
     progress = progress or Progress()
     n_rows = len(next(iter(rows.values())))
     progress.start_stage("predicting", n_rows, "rows")
     found: list[Label] = []
-    for start in range(0, n_rows, CHUNK_ROWS):
-        part = {role: values[start : start + CHUNK_ROWS] for role, values in rows.items()}
+    for start in range(0, n_rows, n_at_once):
+        part = {role: values[start : start + n_at_once] for role, values in rows.items()}
         found += head.predict(part)[column].to_pylist()
         progress.reach(len(found), n_rows)
     return found

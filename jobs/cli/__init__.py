@@ -17,6 +17,7 @@ from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.distil import distil_command
 from jobs.cli.evaluate import evaluate_group
+from jobs.cli.evaluate_answers import evaluate_answer_command, evaluate_generate_command
 from jobs.cli.evaluate_heads import (
     evaluate_classify_command,
     evaluate_classify_pairs_command,
@@ -85,6 +86,8 @@ cli.add_command(export_command)
 cli.add_command(verify_command)
 cli.add_command(distil_command)
 cli.add_command(evaluate_group)
+evaluate_group.add_command(evaluate_answer_command)
+evaluate_group.add_command(evaluate_generate_command)
 evaluate_group.add_command(evaluate_classify_command)
 evaluate_group.add_command(evaluate_classify_pairs_command)
 evaluate_group.add_command(evaluate_tag_command)

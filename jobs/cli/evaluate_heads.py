@@ -85,13 +85,13 @@ def evaluate_tag_command(folder: str, data: str, **options: Any) -> None:
     from jobs.evaluate_heads import evaluate_tagger
     from jobs.progress import show_progress
 
-    form = _format(options)
+    form = choose_measure_format(options)
     with show_progress(quiet=options["quiet"]) as progress:
         report = evaluate_tagger(
             folder,
             data,
-            columns=_columns(options, "tokens", "tags"),
-            options=_head_options(options),
+            columns=given_columns(options, "tokens", "tags"),
+            options=read_head_options(options),
             progress=progress,
         )
     _show(report, form, options["out"])
@@ -102,24 +102,26 @@ def _classify(task: str, folder: str, data: str, options: dict[str, Any]) -> Non
     from jobs.evaluate_heads import evaluate_classifier
     from jobs.progress import show_progress
 
-    form = _format(options)
+    form = choose_measure_format(options)
     with show_progress(quiet=options["quiet"]) as progress:
         report = evaluate_classifier(
             folder,
             data,
             HeadTask(task),
-            columns=_columns(options, "text", "text1", "text2", "label"),
-            options=_head_options(options),
+            columns=given_columns(options, "text", "text1", "text2", "label"),
+            options=read_head_options(options),
             progress=progress,
         )
     _show(report, form, options["out"])
 
 
-def _columns(options: dict[str, Any], *roles: str) -> dict[str, str]:
+def given_columns(options: dict[str, Any], *roles: str) -> dict[str, str]:
+    """Names of columns that the user gave, by role."""
     return {role: options[role] for role in roles if options.get(role) is not None}
 
 
-def _head_options(options: dict[str, Any]) -> HeadOptions:
+def read_head_options(options: dict[str, Any], *settings: str) -> HeadOptions:
+    """How the head is run, and which of its own settings are asked for."""
     from embedder.heads.protocol import HeadOptions
     from embedder.specs import Precision
 
@@ -128,10 +130,11 @@ def _head_options(options: dict[str, Any]) -> HeadOptions:
         precision=Precision(options["precision"]),
         threads=options["threads"],
         max_batch_tokens=options["max_batch_tokens"],
+        settings={name: options[name] for name in settings if options[name] is not None},
     )
 
 
-def _format(options: dict[str, Any]) -> Format:
+def choose_measure_format(options: dict[str, Any]) -> Format:
     """How the measures are written, decided before they are taken."""
     from embedder.errors import RequestError
     from jobs.tables import Format, choose_format

@@ -212,6 +212,28 @@ def test_segments_are_read(model: Path, tmp_path: Path) -> None:
         assert (loss != other) == (kind == "bert")
 
 
+def test_evaluate(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The measures are those of training, of questions with and without an answer apart where
+    there are both, without places too; the threshold can be another; another head is refused."""
+    summary, folder = trained
+    here, expected = Here(capsys), summary.record.measures
+    has_both = "no_answer_f1" in expected
+    data = rows(with_unanswerable=has_both)
+    del data["answer_starts"]
+    path = write(tmp_path / "d.parquet", data)
+    done = here("evaluate", "answer", folder, path, "--format", "json", "-q")
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found[0] == {"questions": "all", "n": len(data["question"]), "exact_match": 1, "f1": 1}
+    assert [row["n"] for row in found[1:]] == ([8, 2] if has_both else [])
+    silent = here("evaluate", "answer", folder, path, "-q", "--null-threshold", 1e9)
+    assert silent.stdout.splitlines()[1].split()[-1] == ("0.200" if has_both else "0.000")
+    out = tmp_path / "m.csv"
+    assert here("evaluate", "answer", folder, path, "-q", "--out", out).returncode == 0
+    assert out.read_text().splitlines()[0] == "questions,n,exact_match,f1"
+    assert_refused(here("evaluate", "generate", folder, path, "-q"), "a head for answer")
+
+
 def test_the_command(tmp_path: Path, model: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """Columns of other names and one answer a row are taken; wrong places and windows that are
     too short are refused before training."""

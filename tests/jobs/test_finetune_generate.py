@@ -44,7 +44,7 @@ def write(path: Path, columns: Mapping[str, Any]) -> Path:
 
 
 def options(train: Path, model: Path, out: Path, **settings: Any) -> FinetuneOptions:
-    """A hundred and twenty steps on the eight pairs."""
+    """Eighty steps on the eight pairs."""
     return FinetuneOptions(
         task="generate",
         train=(train,),
@@ -53,10 +53,10 @@ def options(train: Path, model: Path, out: Path, **settings: Any) -> FinetuneOpt
         model=str(model),
         settings={"max_target_tokens": 12, **settings},
         training=TrainingOptions(
-            max_steps=120,
+            max_steps=80,
             batch=8,
             learning_rate=1e-2,
-            evaluate_every=60,
+            evaluate_every=40,
             device="cpu",
             precision=TrainPrecision.FP32,
         ),
@@ -119,6 +119,20 @@ def test_transformers_opens_the_folder(trained: Trained) -> None:
     read = tokenizer(SOURCES[:1], return_tensors="pt", return_token_type_ids=False)
     written = network.generate(**read)
     assert tokenizer.decode(written[0], skip_special_tokens=True) == TARGETS[0]
+
+
+def test_evaluate(trained: Trained, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What is written has the measures of training, and the first sentences stand beside it."""
+    summary, folder = trained
+    here = Here(capsys)
+    path = write(tmp_path / "d.parquet", {"source": SOURCES, "target": TARGETS})
+    done = here("evaluate", "generate", folder, path, "--format", "json", "-q", "--beams", 2)
+    assert done.returncode == 0, done.stderr
+    generated, lead = json.loads(done.stdout)
+    assert generated == {"texts": "generated", "n": 8, "rouge1": 1, "rouge2": 1, "rougeL": 1}
+    assert lead["rougeL"] == pytest.approx(summary.facts["rougeL of the first sentence"], abs=1e-4)
+    done = here("evaluate", "generate", folder, path, "-q", "--limit", 3)
+    assert "first sentence  3" in done.stdout and "4 beams" in done.stdout
 
 
 @pytest.mark.parametrize("kind", ["bert", "roberta", "electra"])
