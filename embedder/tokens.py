@@ -205,9 +205,16 @@ class Tokenizer:
             for start, end in itertools.pairwise(borders.tolist())
         ]
 
-    def encode_inside(self, texts: Sequence[str]) -> list[tuple[Pieces, npt.NDArray[np.bool_]]]:
-        """Piece ids of each text without special tokens, not cut, and which of them begin a word
-        (as the tokenizer cuts words: punctuation stands alone)."""
+    def encode_inside(self, texts: Sequence[str]) -> list[Pieces]:
+        """Piece ids of each text without special tokens, not cut."""
+        encodings = self._backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        return [np.asarray(encoding.ids, dtype=np.int64) for encoding in encodings]
+
+    def encode_inside_with_starts(
+        self, texts: Sequence[str]
+    ) -> list[tuple[Pieces, npt.NDArray[np.bool_]]]:
+        """What `encode_inside` gives, and which pieces begin a word, as the tokenizer cuts words:
+        punctuation stands alone."""
         encodings = self._backend.encode_batch(list(texts), add_special_tokens=False)
         return [(np.asarray(e.ids, dtype=np.int64), _starts(e)) for e in encodings]
 

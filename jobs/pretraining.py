@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import tempfile
 import time
 from collections import Counter
@@ -26,6 +27,9 @@ from jobs.progress import Progress
 
 USAGE = "embedder index corpus.parquet --model {out}"
 """The command that uses what came out."""
+
+LEFT_OUT_FILE = "left-out.json"
+"""Rows without usable text by reason, in the folder of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -149,7 +153,7 @@ class _Texts:
         self._corpus: Corpus = open_corpus(options.sources, request)
         self._shards: list[Shard] = self._corpus.shards(options.limit)
         self._progress = progress
-        self.counts: Counter[str] = Counter()
+        self.record: Path | None = None
 
     @property
     def title(self) -> str:
@@ -158,14 +162,17 @@ class _Texts:
         return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
 
     def __call__(self) -> Iterator[list[str]]:
-        """Its texts; `counts` are rows left out, by reason."""
-        self.counts = Counter()
+        """Its texts. What rows were left out is in the `record` when all have been read: a resumed
+        run reads none."""
+        counts: Counter[str] = Counter()
         self._progress.start_stage("reading", sum(shard.n_rows for shard in self._shards))
         with contextlib.closing(read_shards(self._shards, self._corpus)) as opened:
             for rows in opened:
-                self.counts.update(rows.counts)
+                counts.update(rows.counts)
                 yield rows.texts
                 self._progress.count_documents(rows.n_rows)
+        if self.record is not None:
+            self.record.write_text(json.dumps(dict(sorted(counts.items()))), "utf-8")
 
     def digest(self) -> str:
         """Identity of its content."""
@@ -175,9 +182,11 @@ class _Texts:
 def _prepare(options: PretrainOptions, corpus: _Texts, room: Path) -> TrainingRun:
     from embedder.training.pretraining.preparation import prepare_pretraining
 
+    corpus.record = room / LEFT_OUT_FILE
     run = prepare_pretraining(corpus, options.pretraining, options.training, room)
-    # Rows are read once; a resumed run finds their text and not how many were left out.
-    run.facts |= {f"rows left out: {reason}": n for reason, n in sorted(corpus.counts.items())}
+    if corpus.record.is_file():
+        left_out = json.loads(corpus.record.read_text("utf-8"))
+        run.facts |= {f"rows left out: {reason}": n for reason, n in left_out.items()}
     return run
 
 

@@ -245,7 +245,7 @@ def test_packing_loses_nothing(tmp_path: Path) -> None:
         ends = np.flatnonzero(pieces == part.special.after[0])
         found.append([d.tolist() for d in np.split(pieces, ends + 1)[:-1]])
     sep = int(train.special.after[0])
-    encoded = [[*ids.tolist(), sep] for ids, _ in tokenizer.encode_inside(documents)]
+    encoded = [[*ids.tolist(), sep] for ids in tokenizer.encode_inside(documents)]
     assert len(found[1]) > 3
     assert sorted(found[0] + found[1]) == sorted(encoded)
 

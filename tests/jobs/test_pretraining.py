@@ -33,6 +33,8 @@ from embedder.training.pretraining.language_model import (
     piece_scores,
     transformer_of,
 )
+from embedder.training.pretraining.masks import IGNORED
+from embedder.training.pretraining.network import PretrainingNetwork
 from embedder.training.pretraining.options import Objective, PretrainingOptions
 from embedder.training.pretraining.shapes import Size
 from jobs import PretrainOptions, pretrain
@@ -231,6 +233,35 @@ def test_heads_score_as_the_library_does(tmp_path: Path, kind: str) -> None:
         states = transformer_of(model)(input_ids=ids, attention_mask=mask).last_hidden_state[0]
         assert torch.allclose(piece_scores(model, states), wanted, atol=1e-5)
     assert model.get_output_embeddings().weight is model.get_input_embeddings().weight
+
+
+@pytest.mark.parametrize("objective", list(Objective))
+def test_losses_are_the_librarys(tmp_path: Path, objective: Objective) -> None:
+    """On one batch, in which the mean number of pieces to find is known, the loss is that of the
+    library's own model: of masked pieces and of the next sentence, or of each next piece."""
+    is_mlm = objective is Objective.MLM
+    folder = make_model(tmp_path / "m")
+    model = load_language_model(
+        folder, open_checkpoint(str(folder)).config, objective, has_pairs=is_mlm, seed=1
+    ).eval()
+    torch.manual_seed(0)
+    ids = torch.randint(5, 90, (4, 12))
+    mask = torch.ones_like(ids)
+    mask[1, 9:] = 0
+    segments = (torch.arange(12) > 6).long().expand(4, 12)
+    labels = ids.masked_fill(mask == 0, IGNORED)
+    if is_mlm:
+        labels = labels.masked_fill(torch.rand(4, 12) > 0.3, IGNORED)
+        is_random = torch.tensor([0, 1, 1, 0])
+        wanted = model(ids, mask, segments, labels=labels, next_sentence_label=is_random)
+        asked = labels
+    else:
+        is_random = None
+        wanted = model(ids, mask, labels=labels)
+        asked = torch.cat([labels[:, 1:], torch.full((4, 1), IGNORED)], 1)
+    network = PretrainingNetwork(model, float((asked != IGNORED).sum()) / 4)
+    found = network(ids, mask, segments, asked, is_random)
+    assert float(found["loss"]) == pytest.approx(float(wanted.loss), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet"])

@@ -176,7 +176,7 @@ def _documents(
     batches: Iterable[Sequence[str]], tokenizer: Tokenizer, layout: PieceLayout
 ) -> Iterator[tuple[int, list[Sentence]]]:
     for texts in batches:
-        encoded = _encode(texts, tokenizer, layout.has_pairs)
+        encoded = _encode(texts, tokenizer, layout)
         yield from zip(map(_digest, texts), encoded, strict=True)
 
 
@@ -189,17 +189,21 @@ def _digest(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
-Sentence = tuple[PieceIds, Flags]
+Sentence = tuple[PieceIds, Flags | None]
+"""Its pieces, and which of them begin a word where that is kept."""
 
 
 def _encode(
-    texts: Sequence[str], tokenizer: Tokenizer, has_sentences: bool
+    texts: Sequence[str], tokenizer: Tokenizer, layout: PieceLayout
 ) -> Iterator[list[Sentence]]:
     """The sentences of each text; the whole text as one where they are not needed."""
-    cut = [
-        [text[a:b] for a, b in split_sentences(text)] if has_sentences else [text] for text in texts
-    ]
-    encoded = iter(tokenizer.encode_inside([sentence for listed in cut for sentence in listed]))
+    cut = [[t[a:b] for a, b in split_sentences(t)] if layout.has_pairs else [t] for t in texts]
+    flat = [sentence for listed in cut for sentence in listed]
+    encoded: Iterator[Sentence]
+    if layout.has_starts:
+        encoded = iter(tokenizer.encode_inside_with_starts(flat))
+    else:
+        encoded = ((ids, None) for ids in tokenizer.encode_inside(flat))
     for listed in cut:
         yield [next(encoded) for _ in listed]
 
@@ -237,7 +241,8 @@ class _PartWriter:
         written = np.concatenate([pieces, *end])
         written.astype(self._kind).tofile(self._files[PIECES])
         if self._layout.has_starts:
-            starts = [*(found for _, found in sentences), *(np.ones(len(e), np.bool_) for e in end)]
+            starts = [flags for _, flags in sentences if flags is not None]
+            starts += [np.ones(len(piece), np.bool_) for piece in end]
             np.concatenate(starts).tofile(self._files[STARTS])
         self._n_written += len(written)
         self.n_documents += 1
