@@ -15,7 +15,7 @@ from typing import Any
 from embedder.checkpoint import open_checkpoint
 from embedder.columns import ColumnRequest
 from embedder.corpus import Corpus, Shard, open_corpus, read_shards, shard_digest
-from embedder.errors import ModelError
+from embedder.errors import EmbedderError, ModelError
 from embedder.model_location import locate_model
 from embedder.specs import digest_of
 from embedder.training.options import TrainingOptions
@@ -183,7 +183,11 @@ def _prepare(options: PretrainOptions, corpus: _Texts, room: Path) -> TrainingRu
     from embedder.training.pretraining.preparation import prepare_pretraining
 
     corpus.record = room / LEFT_OUT_FILE
-    run = prepare_pretraining(corpus, options.pretraining, options.training, room)
+    try:
+        run = prepare_pretraining(corpus, options.pretraining, options.training, room)
+    except EmbedderError:
+        corpus.record.unlink(missing_ok=True)  # an empty folder is not kept
+        raise
     if corpus.record.is_file():
         left_out = json.loads(corpus.record.read_text("utf-8"))
         run.facts |= {f"rows left out: {reason}": n for reason, n in left_out.items()}

@@ -261,7 +261,7 @@ def test_losses_are_the_librarys(tmp_path: Path, objective: Objective) -> None:
         asked = torch.cat([labels[:, 1:], torch.full((4, 1), IGNORED)], 1)
     network = PretrainingNetwork(model, float((asked != IGNORED).sum()) / 4)
     found = network(ids, mask, segments, asked, is_random)
-    assert float(found["loss"]) == pytest.approx(float(wanted.loss), rel=1e-5)
+    assert found["loss"].item() == pytest.approx(wanted.loss.item(), rel=1e-5)
 
 
 @pytest.mark.parametrize("kind", ["bert", "mpnet"])
