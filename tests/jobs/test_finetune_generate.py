@@ -163,6 +163,29 @@ def test_kinds_without_a_decoder_are_refused(tmp_path: Path, kind: str) -> None:
         warm_start(checkpoint, seed=1, tie=True)
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [{"lora": 2}, {"freeze": 1}, {"checkpointing": True}, {"precision": TrainPrecision.BF16}],
+    ids=lambda changes: next(iter(changes)),
+)
+def test_ways_of_training(tmp_path: Path, model: Path, changes: dict[str, Any]) -> None:
+    """Whatever is trained of the encoder and however, a whole model of the same shape comes out;
+    frozen layers of the encoder are those that it started from."""
+    from safetensors.torch import load_file
+
+    train = write(tmp_path / "t.parquet", {"source": SOURCES, "target": TARGETS})
+    asked = options(train, model, tmp_path / "out")
+    training = replace(asked.training, max_steps=2, **changes)
+    finetune(replace(asked, training=training))
+    assert open_head(tmp_path / "out").predict({"text": SOURCES[:1]}).num_rows == 1
+    after = load_file(tmp_path / "out" / "model.safetensors")
+    for name, value in load_file(model / "model.safetensors").items():
+        found = after[f"encoder.{name}"]
+        assert found.shape == value.shape and found.dtype == torch.float32
+        if "freeze" in changes and name.startswith(("embeddings.", "encoder.layer.0.")):
+            assert torch.equal(found, value)
+
+
 BAD: list[tuple[str, Any, str]] = [
     ("source", " ", r"Row 3 of .* ' ' in the column 'source'"),
     ("source", None, r"Row 3 of .* nothing in the column 'source'"),
