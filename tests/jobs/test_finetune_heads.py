@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from in_process import Here
 
 from embedder.errors import LabelError
-from embedder.heads.protocol import HeadOptions, open_head, read_head_file
+from embedder.heads.protocol import HeadOptions, HeadTask, open_head, read_head_file
 from embedder.training.options import Schedule, TrainingOptions, TrainPrecision
 from jobs import FinetuneOptions, FinetuneSummary, finetune
 
@@ -151,6 +151,27 @@ def test_answers_do_not_depend_on_other_rows(trained: Trained, case: str) -> Non
         assert found.to_pylist() == [alone[i].to_pylist()[0] for i in chosen]
 
     check()
+
+
+@pytest.mark.parametrize("case", ["classify-pairs", "tag"])
+def test_a_folder_measures_as_it_was_trained(tmp_path: Path, tiny_model: Path, case: str) -> None:
+    """Half learnt, the folder has the measures that its training ended with, and a second run
+    with the same seed gives the same folder."""
+    from jobs.evaluate_heads import evaluate_classifier, evaluate_tagger
+
+    train = write(tmp_path / "train.parquet", DATA[case])
+    asked = options(case, train, tiny_model, tmp_path / "out")
+    asked = replace(asked, training=replace(asked.training, max_steps=4, learning_rate=1e-3))
+    measures = finetune(asked).record.measures
+    if case == "tag":
+        report = evaluate_tagger(asked.out, train)
+    else:
+        report = evaluate_classifier(asked.out, train, HeadTask(case))
+    assert report.summary == pytest.approx(measures) and measures["accuracy"] < 1
+    finetune(replace(asked, out=tmp_path / "again"))
+    names = ("head.json", "head.safetensors", "model.safetensors")
+    again = [(tmp_path / "again" / name).read_bytes() for name in names]
+    assert again == [(tmp_path / "out" / name).read_bytes() for name in names]
 
 
 def test_probabilities_of_all_labels(trained: Trained) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tokenizers import Tokenizer as Backend
+from tokenizers import models, pre_tokenizers, trainers
 
 from embedder.checkpoint import open_checkpoint
 from embedder.heads.windows import cut_spans, make_windows
@@ -75,6 +78,25 @@ def test_a_word_without_pieces_is_an_unknown_one(tokenizer: Tokenizer) -> None:
         False,
         True,
     ]
+
+
+@pytest.mark.parametrize("add_prefix_space", [True, False])
+def test_words_of_byte_level_pieces(
+    tmp_path: Path, tiny_model: Path, add_prefix_space: bool
+) -> None:
+    """A piece that begins with the space before a word is of that word, as RoBERTa has them."""
+    folder = shutil.copytree(tiny_model, tmp_path / "bytes")
+    backend = Backend(models.BPE())
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=add_prefix_space)
+    alphabet = pre_tokenizers.ByteLevel.alphabet()
+    trainer = trainers.BpeTrainer(vocab_size=300, initial_alphabet=alphabet, show_progress=False)
+    backend.train_from_iterator(["the river was green", "the bank"] * 9, trainer)
+    backend.save(str(folder / "tokenizer.json"))
+    words = ["the", "river", "a b", "", "é"]
+    [found] = Tokenizer(open_checkpoint(str(folder))).encode_words([words])
+    spelt = ["".join(backend.id_to_token(int(i)) for i in pieces) for pieces in found]
+    first = "Ġthe" if add_prefix_space else "the"
+    assert spelt == [first, "Ġriver", "ĠaĠb", "Ġ", "ĠÃ©"]
 
 
 @given(
