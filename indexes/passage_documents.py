@@ -56,6 +56,10 @@ class PassageDocuments:
             return positions
         return np.where(positions >= 0, self._numbers[positions], -1).astype(np.int64)
 
+    def first(self, documents: Positions) -> Positions:
+        """The first passage of some documents, in any shape."""
+        return documents if self.is_one_each else np.searchsorted(self._numbers, documents)
+
     def passages(self, documents: Flags) -> Flags:
         """Flags of the passages of flagged documents, shape (n_passages,)."""
         return documents if self.is_one_each else documents[self._numbers]

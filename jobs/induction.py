@@ -11,8 +11,9 @@ from threadpoolctl import threadpool_limits
 from embedder.errors import IndexFormatError
 from embedder.projection import decode_codes
 from embedder.records import Codes
-from embedder.senses import assign, induce, match
+from embedder.senses import Labels, assign, induce, match
 from embedder.vectors import Rows, normalise
+from indexes.discourses import Discourses
 from indexes.durable import check_files
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord, SenseBasis, SenseRecord
@@ -61,11 +62,13 @@ def update_senses(
     progress.start_stage("grouping the uses of words", len(forms), "words")
     found = iterate_words(layout, segments, least=LEAST_USES, cap=basis.cap)
     reader = CodeReader(layout, segments, basis.n_components)
+    discourses = Discourses(layout, segments)
 
     def words() -> Iterator[WordSenses]:
         for uses, codes in _with_codes(found, reader):
             form = forms[uses.word]
-            yield _senses(uses, form, codes, old.find(form) if old else None)
+            numbers = discourses.of(uses.segments, uses.passages)
+            yield _senses(uses, form, codes, numbers, old.find(form) if old else None)
             progress.count_documents(1)
 
     with threadpool_limits(1, user_api="blas"):  # many small products of matrices
@@ -108,13 +111,15 @@ def _open_whole(
         return None
 
 
-def _senses(uses: WordUses, form: str, codes: Codes, old: WordSenses | None) -> WordSenses:
+def _senses(
+    uses: WordUses, form: str, codes: Codes, discourses: Labels, old: WordSenses | None
+) -> WordSenses:
     rows = decode_codes(codes)
     if old is not None and old.n_induced / GROWTH <= len(uses) <= old.n_induced * GROWTH:
         labels, confidences = assign(rows, old.centroids)
         return _word(uses, form, labels, confidences, old.centroids, old.numbers, old.n_induced)
     # What is asked later is compared with centroids that were stored, and so are these uses.
-    found = as_stored(induce(_by_passage(rows, uses)).centroids)
+    found = as_stored(induce(_by_discourse(rows, uses, discourses)).centroids)
     counts = np.bincount(assign(rows, found)[0], minlength=len(found))
     centroids = found[np.argsort(-counts, kind="stable")]
     labels, confidences = assign(rows, centroids)
@@ -124,16 +129,11 @@ def _senses(uses: WordUses, form: str, codes: Codes, old: WordSenses | None) -> 
     return _word(uses, form, labels, confidences, centroids, numbers, len(uses))
 
 
-def _by_passage(rows: Rows, uses: WordUses) -> Rows:
-    """Mean rows of the uses in each passage; equal uses in equal texts count once.
-
-    A passage uses a word in one sense (Gale et al. 1992, one sense per discourse), and its uses
-    have neighbours in common, so that by themselves they would seem a group.
-    """
+def _by_discourse(rows: Rows, uses: WordUses, discourses: Labels) -> Rows:
+    """Mean rows of the uses in each discourse; equal uses in equal texts count once."""
     _, first = np.unique(uses.keys, return_index=True)
     first = np.sort(first)
-    places = np.stack([uses.segments, uses.passages], axis=1)[first]
-    _, numbers = np.unique(places, axis=0, return_inverse=True)
+    _, numbers = np.unique(discourses[first], return_inverse=True)
     sums = np.zeros((int(numbers.max()) + 1, rows.shape[1]), dtype=np.float32)
     np.add.at(sums, numbers, rows[first])
     return normalise(sums)

@@ -13,7 +13,7 @@ from jobs.screen import open_screen
 from jobs.sense_text import sense_line
 from jobs.senses import Senses, WordView
 
-AMBIGUOUS_COLUMNS = ("word", "n_uses", "entropy", "senses")
+AMBIGUOUS_COLUMNS = ("word", "n_uses", "spread", "senses")
 N_WORDS = 5
 
 
@@ -23,18 +23,18 @@ class AmbiguousWord:
 
     Args:
         view: its senses, with typical words alone.
-        entropy: of the senses' shares, in bits: one for two senses of equal share.
+        spread: mean distance (1 - cosine) between the senses of two uses drawn by chance.
     """
 
     view: WordView
-    entropy: float
+    spread: float
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary."""
         return {
             "word": self.view.word,
             "n_uses": self.view.n_uses,
-            "entropy": round(self.entropy, 4),
+            "spread": round(self.spread, 4),
             "senses": [
                 {key: asdict(sense)[key] for key in ("name", "n_uses", "share", "words")}
                 for sense in self.view.senses
@@ -43,7 +43,7 @@ class AmbiguousWord:
 
 
 def most_ambiguous(senses: Senses, k: int, *, least: int) -> list[AmbiguousWord]:
-    """The words whose uses are spread most evenly over most senses.
+    """The words whose uses are spread most over senses that lie far apart.
 
     Args:
         senses: the senses of an index.
@@ -51,28 +51,34 @@ def most_ambiguous(senses: Senses, k: int, *, least: int) -> list[AmbiguousWord]
         least: words with fewer uses are left out.
     """
     inventory = senses.inventory
-    entropies, n_uses = sense_entropies(inventory)
-    order = np.lexsort((-n_uses, -entropies))
-    chosen = [i for i in order.tolist() if n_uses[i] >= least and entropies[i] > 0][:k]
+    spreads, n_uses = sense_spreads(inventory)
+    order = np.lexsort((-n_uses, -spreads))
+    chosen = [i for i in order.tolist() if n_uses[i] >= least and spreads[i] > 0][:k]
     found = []
     for i in chosen:
         word = inventory.find(inventory.forms[inventory.starts[i]])
         assert word is not None
         view = senses.describe(word, n_neighbours=0, n_words=N_WORDS, n_examples=0)
-        found.append(AmbiguousWord(view=view, entropy=float(entropies[i])))
+        found.append(AmbiguousWord(view=view, spread=float(spreads[i])))
     return found
 
 
-def sense_entropies(
+def sense_spreads(
     inventory: SenseInventory,
 ) -> tuple[npt.NDArray[np.float64], npt.NDArray[np.int64]]:
-    """Entropy of each word's senses in bits, and its uses, shape (n_words,)."""
+    """Spread of each word's senses (Rao's quadratic entropy), 0 for one sense, and its uses; shape
+    (n_words,).
+
+    With shares p and centroids c it is sum p_i p_j (1 - c_i c_j), so 1 - |sum p_i c_i|^2.
+    """
     if not len(inventory):
         return np.empty(0), np.empty(0, dtype=np.int64)
-    starts = inventory.starts[:-1]
+    starts, counts = inventory.starts[:-1], np.diff(inventory.starts)
     n_uses = np.add.reduceat(inventory.n_uses, starts)
-    shares = inventory.n_uses / np.repeat(n_uses, np.diff(inventory.starts))
-    return np.add.reduceat(-shares * np.log2(shares), starts), n_uses
+    shares = (inventory.n_uses / np.repeat(n_uses, counts)).astype(np.float32)
+    means = np.add.reduceat(inventory.centroids * shares[:, None], starts)
+    spreads = 1 - np.einsum("nd,nd->n", means, means, dtype=np.float64)
+    return np.where(counts > 1, spreads, 0.0), n_uses
 
 
 def write_ambiguous(found: list[AmbiguousWord], stream: TextIO) -> None:
@@ -84,7 +90,7 @@ def write_ambiguous(found: list[AmbiguousWord], stream: TextIO) -> None:
         screen.print("no word has several senses")
     for one in found:
         line = Text(one.view.word, style="bold")
-        line.append(f"  {one.view.n_uses:,} uses, {one.entropy:.2f} bits", style="not bold dim")
+        line.append(f"  {one.view.n_uses:,} uses, {one.spread:.2f} apart", style="not bold dim")
         screen.print(line)
         for sense in one.view.senses:
             screen.print(Text("  ") + sense_line(sense.name, sense.share, sense.words))

@@ -23,7 +23,7 @@ from jobs import open_index
 from jobs.change_text import write_over
 from jobs.query import Index
 from jobs.sense_changes import Over, SenseOver, Status, changes_between, changes_over
-from jobs.sense_lists import most_ambiguous, sense_entropies
+from jobs.sense_lists import most_ambiguous, sense_spreads
 from jobs.senses import Senses, open_senses
 
 Run = Callable[..., Done]
@@ -255,14 +255,16 @@ def test_a_filter_holds_within_senses(index: Index) -> None:
 
 
 def test_the_list_has_ambiguous_words_only(senses: Senses) -> None:
-    """Words with several senses, by the entropy of their shares; `bank` is one."""
+    """Words with several senses, by how far two uses are apart; `bank` is one."""
     found = most_ambiguous(senses, 10, least=50)
     assert "bank" in [one.view.word for one in found]
     assert all(len(one.view.senses) > 1 for one in found)
     bank = next(one for one in found if one.view.word == "bank")
     shares = np.array([0.6, 0.4])
-    assert bank.entropy == pytest.approx(-(shares * np.log2(shares)).sum())
-    entropies, n_uses = sense_entropies(senses.inventory)
+    centroids = senses.find("bank").centroids
+    apart = 1 - centroids @ centroids.T
+    assert bank.spread == pytest.approx(shares @ apart @ shares, abs=1e-6)
+    entropies, n_uses = sense_spreads(senses.inventory)
     assert (entropies >= 0).all() and len(n_uses) == len(senses.inventory)
 
 
