@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -22,9 +23,11 @@ from embedder.errors import RequestError
 from embedder.specs import Engine
 from embedder.static_table import StaticTable, write_static_model
 from embedder.tokens import Tokenizer
+from embedder.training import loop
 from embedder.training.distillation.options import DistillationOptions, Objective
 from embedder.training.options import TrainingOptions, TrainPrecision
 from jobs import DistilLayersOptions, distil_layers
+from jobs.corpus_texts import CorpusTexts
 
 TEXTS = [*SENTENCES, "the bank of the river", "interest rates. The crane is rising.", "green steel"]
 
@@ -113,6 +116,34 @@ def test_equal_runs_are_equal(options: DistilLayersOptions, tmp_path: Path) -> N
     (room / "request.json").write_text(json.dumps({"sources": ["other"]}))
     with pytest.raises(RequestError, match=r"unfinished.*--restart"):
         distil_layers(replace(options, out=tmp_path / "new"))
+
+
+@pytest.mark.parametrize("kind", ["options", "language_options"])
+def test_an_interrupted_run_ends_with_the_same_weights(
+    kind: str, request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Interrupted after its first checkpoint, the same call goes on from it, without reading the
+    corpus again, and ends with the weights of a run that was left alone."""
+    asked: DistilLayersOptions = request.getfixturevalue(kind)
+    finish = loop.finish_checkpoint
+
+    def interrupt(*arguments: Any, **rest: Any) -> None:
+        finish(*arguments, **rest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(loop, "finish_checkpoint", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            distil_layers(asked)
+    assert not Path(asked.out).exists() and (tmp_path / "out.training").is_dir()
+    with monkeypatch.context() as patched:
+        patched.setattr(CorpusTexts, "__call__", lambda _: pytest.fail("read again"))
+        distil_layers(asked)
+    distil_layers(replace(asked, out=tmp_path / "alone"))
+    one, two = (load_file(tmp_path / name / "model.safetensors") for name in ("out", "alone"))
+    assert one.keys() == two.keys()
+    assert all(np.array_equal(one[name], two[name]) for name in one)
+    assert not (tmp_path / "out.training").exists()
 
 
 def test_columns_of_pairs_are_texts(options: DistilLayersOptions, pairs: Path) -> None:
