@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import contextlib
+import json
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 from embedder.columns import ColumnRequest
 from embedder.corpus import open_corpus, read_shards, shard_digest
-from embedder.errors import SourceError
+from embedder.errors import EmbedderError, SourceError
 from embedder.specs import digest_of
 from jobs.progress import Progress
+
+RECORD_FILE = "left-out.json"
+"""Rows without usable text by reason, in the folder of a training."""
 
 
 class CorpusTexts:
@@ -38,6 +43,7 @@ class CorpusTexts:
         self._progress = progress
         self.counts: Counter[str] = Counter()
         """Rows left out when they were last read, by reason."""
+        self._record: Path | None = None
 
     @property
     def title(self) -> str:
@@ -69,6 +75,24 @@ class CorpusTexts:
                 f"The column {names} of {self._corpora[0].sources[0].file.name} holds no text.",
                 "Name another column with --text.",
             )
+        if self._record is not None:
+            self._record.write_text(json.dumps(dict(sorted(self.counts.items()))), "utf-8")
+
+    @contextlib.contextmanager
+    def remembering(self, room: Path) -> Iterator[None]:
+        """Keep in a training's folder what rows are left out: resumed, it does not read them."""
+        self._record = room / RECORD_FILE
+        try:
+            yield
+        except EmbedderError:
+            self._record.unlink(missing_ok=True)  # a folder with nothing else in it is not kept
+            raise
+        if self._record.is_file():
+            self.counts = Counter(json.loads(self._record.read_text("utf-8")))
+
+    def facts(self) -> dict[str, int]:
+        """Rows left out, for people to read."""
+        return {f"rows left out: {reason}": n for reason, n in sorted(self.counts.items())}
 
     def digest(self) -> str:
         """Identity of its content."""

@@ -148,11 +148,10 @@ def _prepare(
 ) -> TrainingRun:
     from embedder.training.distillation.preparation import prepare_distillation
 
-    run = prepare_distillation(
-        corpus, options.distillation, pairs, room, seed=options.training.seed
-    )
-    # Rows are read once; a resumed run finds their text and not how many were left out.
-    run.facts |= {f"rows left out: {reason}": n for reason, n in sorted(corpus.counts.items())}
+    asked, seed = options.distillation, options.training.seed
+    with corpus.remembering(room):
+        run = prepare_distillation(corpus, asked, pairs, room, seed=seed)
+    run.facts |= corpus.facts()
     return run
 
 

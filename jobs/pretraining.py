@@ -2,34 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
-import json
 import tempfile
 import time
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from embedder.checkpoint import open_checkpoint
-from embedder.columns import ColumnRequest
-from embedder.corpus import Corpus, Shard, open_corpus, read_shards, shard_digest
-from embedder.errors import EmbedderError, ModelError
+from embedder.errors import ModelError
 from embedder.model_location import locate_model
-from embedder.specs import digest_of
 from embedder.training.options import TrainingOptions
 from embedder.training.pretraining.options import PretrainingOptions
 from embedder.training.run import Estimate, TrainingRecord, TrainingRun
 from indexes.durable import record_file
+from jobs.corpus_texts import CorpusTexts
 from jobs.finetuning import RESUMABLE
 from jobs.progress import Progress
 
 USAGE = "embedder index corpus.parquet --model {out}"
 """The command that uses what came out."""
-
-LEFT_OUT_FILE = "left-out.json"
-"""Rows without usable text by reason, in the folder of a run."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +87,7 @@ def pretrain(options: PretrainOptions, progress: Progress | None = None) -> Pret
 
     progress, started = progress or Progress(), time.monotonic()
     progress.start_stage("opening")
-    corpus = _Texts(options, progress)
+    corpus = _open(options, progress)
     made: list[TrainingRun] = []
 
     def prepare(room: Path) -> TrainingRun:
@@ -134,67 +126,27 @@ def estimate_pretrain(
     from jobs.training_folder import check_out
 
     check_out(options.out)
-    corpus = _Texts(options, progress or Progress())
+    corpus = _open(options, progress or Progress())
     with tempfile.TemporaryDirectory(prefix="embedder-") as room:
         run = _prepare(options, corpus, Path(room))
         return estimate(run, options.training), run.facts
 
 
-class _Texts:
-    """A corpus that is gone through as often as it is called for.
-
-    Args:
-        options: its sources, and how much of them.
-        progress: told of the documents.
-    """
-
-    def __init__(self, options: PretrainOptions, progress: Progress) -> None:
-        request = ColumnRequest(text=options.text, metadata=())
-        self._corpus: Corpus = open_corpus(options.sources, request)
-        self._shards: list[Shard] = self._corpus.shards(options.limit)
-        self._progress = progress
-        self.record: Path | None = None
-
-    @property
-    def title(self) -> str:
-        """The names of its files, the first of them if there are many."""
-        names = [source.file.name for source in self._corpus.sources]
-        return names[0] if len(names) == 1 else f"{names[0]} and {len(names) - 1} more"
-
-    def __call__(self) -> Iterator[list[str]]:
-        """Its texts. What rows were left out is in the `record` when all have been read: a resumed
-        run reads none."""
-        counts: Counter[str] = Counter()
-        self._progress.start_stage("reading", sum(shard.n_rows for shard in self._shards))
-        with contextlib.closing(read_shards(self._shards, self._corpus)) as opened:
-            for rows in opened:
-                counts.update(rows.counts)
-                yield rows.texts
-                self._progress.count_documents(rows.n_rows)
-        if self.record is not None:
-            self.record.write_text(json.dumps(dict(sorted(counts.items()))), "utf-8")
-
-    def digest(self) -> str:
-        """Identity of its content."""
-        return digest_of([shard_digest(shard, self._corpus) for shard in self._shards])
-
-
-def _prepare(options: PretrainOptions, corpus: _Texts, room: Path) -> TrainingRun:
+def _prepare(options: PretrainOptions, corpus: CorpusTexts, room: Path) -> TrainingRun:
     from embedder.training.pretraining.preparation import prepare_pretraining
 
-    corpus.record = room / LEFT_OUT_FILE
-    try:
+    with corpus.remembering(room):
         run = prepare_pretraining(corpus, options.pretraining, options.training, room)
-    except EmbedderError:
-        corpus.record.unlink(missing_ok=True)  # an empty folder is not kept
-        raise
-    if corpus.record.is_file():
-        left_out = json.loads(corpus.record.read_text("utf-8"))
-        run.facts |= {f"rows left out: {reason}": n for reason, n in left_out.items()}
+    run.facts |= corpus.facts()
     return run
 
 
-def _request(options: PretrainOptions, corpus: _Texts) -> dict[str, Any]:
+def _open(options: PretrainOptions, progress: Progress) -> CorpusTexts:
+    columns = () if options.text is None else (options.text,)
+    return CorpusTexts(options.sources, columns, options.limit, progress)
+
+
+def _request(options: PretrainOptions, corpus: CorpusTexts) -> dict[str, Any]:
     """All that changes the result; the corpus and the models by their content."""
     asked = options.pretraining
     digests = {}
