@@ -107,8 +107,9 @@ def pretrain_command(**options: Any) -> None:
 def adapt_command(**options: Any) -> None:
     """Make an encoder at home in the text of SOURCES: it finds masked pieces of it.
 
-    The result is an encoder with the pooling and the window that it had, for embedder index
-    --model or for the other tasks.
+    The result is an encoder with the pooling and the window that it had. Its vectors change with
+    the text that it reads, and no task says how: train it for one afterwards, or measure it before
+    it is used as it is.
     """
     _run(options, _read_options({**options, "is_adapted": True, "has_pairs": False}))
 

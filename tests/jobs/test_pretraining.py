@@ -179,11 +179,12 @@ def test_equal_seeds_give_equal_folders(corpus: Path, tmp_path: Path) -> None:
 
 
 def test_accumulation_adds_up(corpus: Path, steady_model: Path, tmp_path: Path) -> None:
-    """Batches of four, two a step, give the weights of batches of eight."""
+    """Batches of four, two a step, their activations computed twice, give the weights of batches
+    of eight."""
     asked = options(corpus, tmp_path / "whole", model=str(steady_model), has_pairs=True)
     record = pretrain(asked).record
     assert record.n_examples is not None and record.n_examples > 12 * 8
-    training = replace(asked.training, batch=4, accumulate=2)
+    training = replace(asked.training, batch=4, accumulate=2, checkpointing=True)
     pretrain(replace(asked, out=tmp_path / "parts", training=training))
     assert difference(tmp_path / "whole", tmp_path / "parts") < 1e-4
 

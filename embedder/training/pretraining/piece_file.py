@@ -25,6 +25,9 @@ from embedder.training.pretraining.masks import Flags
 from embedder.training.pretraining.segments import cut_pairs
 from embedder.training.pretraining.special import PieceIds, SpecialPieces
 
+MOST_CHARACTERS = 1 << 20
+"""Characters that are encoded at once."""
+
 TRAIN, VALIDATION = "train", "validation"
 PIECES, STARTS, PAIRS, DOCUMENTS = "pieces.bin", "starts.bin", "pairs.bin", "documents.bin"
 
@@ -175,9 +178,20 @@ def write_pieces(
 def _documents(
     batches: Iterable[Sequence[str]], tokenizer: Tokenizer, layout: PieceLayout
 ) -> Iterator[tuple[int, list[Sentence]]]:
-    for texts in batches:
-        encoded = _encode(texts, tokenizer, layout)
-        yield from zip(map(_digest, texts), encoded, strict=True)
+    for batch in batches:
+        for texts in _parts(batch):
+            encoded = _encode(texts, tokenizer, layout)
+            yield from zip(map(_digest, texts), encoded, strict=True)
+
+
+def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
+    """Texts in lists of about `MOST_CHARACTERS`; encoded, a text takes a hundred times as much."""
+    start, n_characters = 0, 0
+    for end, text in enumerate(texts, start=1):
+        n_characters += len(text)
+        if n_characters >= MOST_CHARACTERS or end == len(texts):
+            yield texts[start:end]
+            start, n_characters = end, 0
 
 
 def open_part(folder: Path, name: str, special: SpecialPieces, layout: PieceLayout) -> Part:
