@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -18,7 +17,6 @@ from embedder.errors import RequestError
 from embedder.model_location import DEFAULT_MODEL
 from embedder.pairs import ScoredPair, correlations, read_scored_pairs
 from embedder.passages import BLOCK_CHARACTERS
-from embedder.sentences import split_sentences
 from embedder.static_distillation import (
     Counts,
     TaughtTexts,
@@ -33,6 +31,7 @@ from embedder.vectors import Rows
 from indexes.durable import publish_folder
 from jobs.corpus_texts import CorpusTexts
 from jobs.progress import Progress
+from jobs.text_sample import SampledText, TextSample
 from jobs.word_folder import check_new
 from jobs.working_folder import working_beside
 
@@ -41,9 +40,6 @@ SMOOTHING = 1e-4
 """`a` of the weights a / (a + p): on STS-B dev .750, .786 and .788 with 1e-2, 1e-3 and 1e-4."""
 
 SAMPLE = 10_000
-
-HELD_OUT = 10
-"""One of so many sampled documents measures what came out, and is not fitted to."""
 
 N_TEXT_PAIRS = 20_000
 TEXTS_AT_ONCE = 256
@@ -188,26 +184,18 @@ def _check(options: DistilStaticOptions, checkpoint: Checkpoint) -> DistilStatic
 
 
 @dataclass(frozen=True)
-class _Text:
-    """A text of the sample."""
-
-    text: str
-    is_held_out: bool
-
-
-@dataclass(frozen=True)
 class _Read:
     """What the corpus gave."""
 
     pieces: Counts
     n_documents: int
-    texts: list[_Text]
+    texts: list[SampledText]
     counts: Counter[str]
 
 
 def _read(corpus: CorpusTexts, teacher: TextEncoder, options: DistilStaticOptions) -> _Read:
     """Counts of the corpus's pieces, and a uniform sample of its texts."""
-    tokenizer, sample = teacher.tokenizer, _Sample(options.sample, options.seed)
+    tokenizer, sample = teacher.tokenizer, TextSample(options.sample, options.seed)
     pieces, n_documents = np.zeros(tokenizer.n_pieces, dtype=np.int64), 0
     for texts in corpus():
         n_documents += len(texts)
@@ -235,37 +223,6 @@ def _blocks(texts: Sequence[str]) -> Iterator[list[str]]:
             block, n_characters = [], 0
     if block:
         yield block
-
-
-class _Sample:
-    """A uniform sample of documents from a stream (Vitter 1985, algorithm R).
-
-    A document gives its beginning, which the teacher cuts off at its window, and one of its
-    sentences: means of few pieces and of many are to be right.
-    """
-
-    def __init__(self, size: int, seed: int) -> None:
-        self._size, self._chance = size, random.Random(seed)
-        self._kept: list[str] = []
-        self._n_offered = 0
-
-    def offer(self, text: str) -> None:
-        self._n_offered += 1
-        if len(self._kept) < self._size:
-            self._kept.append(text[:BLOCK_CHARACTERS])
-        elif (place := self._chance.randrange(self._n_offered)) < self._size:
-            self._kept[place] = text[:BLOCK_CHARACTERS]
-
-    def texts(self) -> list[_Text]:
-        found = []
-        for number, text in enumerate(self._kept):
-            spans = split_sentences(text)
-            parts = [text]
-            if len(spans) > 1:
-                start, end = self._chance.choice(spans)
-                parts.append(text[start:end])
-            found += [_Text(part, number % HELD_OUT == HELD_OUT - 1) for part in parts]
-        return found
 
 
 def _make(
