@@ -9,14 +9,14 @@ follows `--` goes to every `embedder finetune`.
 from __future__ import annotations
 
 import argparse
+import json
 import re
 import shutil
 import sys
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 from harness import (
     ChildFailedError,
@@ -153,8 +153,8 @@ def main() -> None:
     try:
         for benchmark in BENCHMARKS:
             if not options.only or benchmark.name in options.only:
-                print(benchmark.name, file=sys.stderr, flush=True)
                 rows.append(_row(benchmark, room / benchmark.name, options))
+                print(" | ".join(rows[-1]), file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(room)
     print_table(HEAD, rows)
@@ -162,7 +162,9 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog="Options after -- go to embedder finetune."
+    )
     parser.add_argument("data", type=Path, help="folder of the labelled data")
     names = [benchmark.name for benchmark in BENCHMARKS]
     parser.add_argument("--only", nargs="*", choices=names, help="leave out the others")
@@ -170,8 +172,10 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--test-rows", type=int, help="measure on so many at most")
     parser.add_argument("--max-steps", type=int, help="of each training")
     parser.add_argument("--device", help="as embedder finetune takes it")
-    parser.add_argument("training", nargs="*", help="options of embedder finetune, after --")
-    return parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
+    options.training = sys.argv[end + 1 :]
+    return options
 
 
 def _row(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> list[str]:
@@ -195,16 +199,15 @@ def _cells(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> lis
     steps = ["--max-steps", str(options.max_steps)] if options.max_steps else []
     command = tool("finetune", benchmark.task, train, *dev, "--out", room / "head")
     asked = (*benchmark.columns, *steps, *device, *options.training, "--format", "json", "-q")
-    trained = _json(*command, *asked)
+    trained = measure((*command, *asked), environment()).json()
     record = trained["record"]
-    found = _json(
-        *tool("evaluate", benchmark.task, room / "head", test, *device), "--format", "json"
-    )
+    evaluated = tool("evaluate", benchmark.task, room / "head", test, *device)
+    found = _measures(measure((*evaluated, "--format", "json"), environment()).output)
     return [
         _plain(record["n_examples"]),
         _plain(record["n_steps"]),
         ", ".join(benchmark.measures),
-        ", ".join(_percent(found["summary"], benchmark.measures)),
+        "; ".join(f"{name} {_percent(x, benchmark.measures)}".strip() for name, x in found),
         benchmark.published,
         f"{trained['seconds']:,.0f} s",
         f"{record['peak_memory'] / 2**20:,.0f}",
@@ -212,9 +215,17 @@ def _cells(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> lis
     ]
 
 
-def _percent(found: dict[str, float], names: Sequence[str]) -> Iterator[str]:
-    for name in names:
-        yield f"{100 * found[name]:.2f}"
+def _measures(output: str) -> list[tuple[str, dict[str, float]]]:
+    """What `embedder evaluate` measured: of the head, and of what it is set beside, by name."""
+    found = json.loads(output)
+    if isinstance(found, dict):
+        return [("", found["summary"])]
+    first, *others = found
+    return [("", first), *((row["texts"], row) for row in others if "texts" in row)]
+
+
+def _percent(found: dict[str, float], names: Sequence[str]) -> str:
+    return ", ".join(f"{100 * found[name]:.2f}" for name in names)
 
 
 def _plain(number: int | None) -> str:
@@ -245,10 +256,6 @@ def _predict(head: Path, test: Path, device: Sequence[str]) -> str:
     done = measure(tool("predict", head, test, *device, "--out", out), environment())
     rate = re.search(r"\(([\d,]+) rows/s\)", done.output)
     return rate[1] if rate else ""
-
-
-def _json(*command: str | Path) -> Any:
-    return measure(command, environment()).json()
 
 
 if __name__ == "__main__" and not run_child({"draw": draw}):
