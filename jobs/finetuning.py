@@ -156,9 +156,9 @@ def estimate_finetune(options: FinetuneOptions) -> tuple[Estimate, dict[str, Any
         EmbedderError: see the subclasses; all that finetune would raise before it trains.
     """
     from embedder.training.estimate import estimate
-    from jobs.training_folder import check_out
+    from jobs.output import check_new_folder
 
-    check_out(options.out)
+    check_new_folder(options.out)
     run = prepare_task(options)
     return estimate(run, options.training), run.facts
 

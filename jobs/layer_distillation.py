@@ -130,9 +130,9 @@ def estimate_distil_layers(
         EmbedderError: see the subclasses; all that distil_layers would raise before it trains.
     """
     from embedder.training.estimate import estimate
-    from jobs.training_folder import check_out
+    from jobs.output import check_new_folder
 
-    check_out(options.out)
+    check_new_folder(options.out)
     corpus = CorpusTexts(options.sources, options.text, options.limit, progress or Progress())
     with tempfile.TemporaryDirectory(prefix="embedder-") as room:
         run = _prepare(options, corpus, _pairs(options), Path(room))

@@ -26,6 +26,18 @@ def check_file_name(out: str | Path) -> Path:
     return final
 
 
+def check_new_folder(out: str | Path) -> Path:
+    """Where a new folder can be written.
+
+    Raises:
+        OutputError: something is there.
+    """
+    final = Path(out)
+    if final.exists() or final.is_symlink() or not final.name:
+        raise OutputError(f"{out} is there already.", "Remove it, or name another with --out.")
+    return final
+
+
 @contextlib.contextmanager
 def appearing(*finals: Path) -> Iterator[list[BufferedWriter]]:
     """New files to write to, which appear when the body has ended well.

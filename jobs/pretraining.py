@@ -123,9 +123,9 @@ def estimate_pretrain(
         EmbedderError: see the subclasses; all that pretrain would raise before it trains.
     """
     from embedder.training.estimate import estimate
-    from jobs.training_folder import check_out
+    from jobs.output import check_new_folder
 
-    check_out(options.out)
+    check_new_folder(options.out)
     corpus = _open(options, progress or Progress())
     with tempfile.TemporaryDirectory(prefix="embedder-") as room:
         run = _prepare(options, corpus, Path(room))

@@ -30,9 +30,9 @@ from embedder.static_table import StaticTable, write_static_model
 from embedder.vectors import Rows
 from indexes.durable import publish_folder
 from jobs.corpus_texts import CorpusTexts
+from jobs.output import check_new_folder
 from jobs.progress import Progress
 from jobs.text_sample import SampledText, TextSample
-from jobs.word_folder import check_new
 from jobs.working_folder import working_beside
 
 WIDTH = 256
@@ -127,7 +127,7 @@ def distil_static(
         EmbedderError: see the subclasses. Then nothing has been written.
     """
     progress, started = progress or Progress(), time.monotonic()
-    final = check_new(options.out)
+    final = check_new_folder(options.out)
     progress.start_stage("opening")
     checkpoint = open_checkpoint(options.model)
     options = _check(options, checkpoint)
@@ -146,7 +146,7 @@ def distil_static(
         write_static_model(folder, table, checkpoint, _made(options, read, teacher))
         student = open_encoder(EncoderOptions(model=str(folder)))
         measures = _measure(teacher, student, read, held_out, pairs)
-        check_new(final)
+        check_new_folder(final)
         records = publish_folder(folder, final)
     return DistilStaticSummary(
         folder=final,

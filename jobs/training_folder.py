@@ -25,7 +25,7 @@ from indexes.durable import make_folder, replace_file, sync_file, sync_folder
 from indexes.lock import hold_lock
 from jobs.learning_curve import render_curve
 from jobs.model_card import CURVE_FILE, write_card
-from jobs.output import finite
+from jobs.output import check_new_folder, finite
 from jobs.progress import Progress
 
 METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
@@ -64,7 +64,7 @@ def train_folder(
     Raises:
         EmbedderError: see the subclasses. What was reached before can be resumed.
     """
-    final = check_out(out)
+    final = check_new_folder(out)
     with training_room(final, request, restart=restart) as room:
         run = prepare(room)
         progress.start_stage("training")
@@ -73,18 +73,6 @@ def train_folder(
             progress.start_stage("writing")
             _publish(run, record, room, final, title=title, usage=usage, request=request)
     return record
-
-
-def check_out(out: str | Path) -> Path:
-    """Where a new model folder can be written.
-
-    Raises:
-        OutputError: something is there.
-    """
-    final = Path(out)
-    if final.exists() or final.is_symlink() or not final.name:
-        raise OutputError(f"{out} is there already.", "Remove it, or name another with --out.")
-    return final
 
 
 @contextlib.contextmanager
@@ -215,7 +203,7 @@ def _publish(
     for path in sorted(made.rglob("*")):
         sync_folder(path) if path.is_dir() else sync_file(path)
     sync_folder(made)
-    check_out(final)
+    check_new_folder(final)
     made.rename(final)
     sync_folder(final.parent)
 

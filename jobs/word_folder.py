@@ -16,13 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from embedder.errors import EmbedderError, ModelError, OutputError, SourceError, WordError
+from embedder.errors import EmbedderError, ModelError, SourceError, WordError
 from embedder.vocabulary import Vocabulary
 from embedder.whole_table import read_whole_table
 from embedder.word_vectors import WordVectors
 from embedder.words import word_form
 from indexes.durable import NPY_ERRORS, publish_folder, record_file
 from indexes.parquet_writer import ParquetWriter
+from jobs.output import check_new_folder
 
 CONFIG, VECTORS, WORDS = "config.json", "vectors.npy", "words.parquet"
 FORMAT, VERSION = "embedder word vectors", 1
@@ -66,18 +67,6 @@ class WordFolder:
         return place
 
 
-def check_new(out: str | Path) -> Path:
-    """Where a new folder can be written.
-
-    Raises:
-        OutputError: something is there.
-    """
-    final = Path(out)
-    if final.exists() or final.is_symlink() or not final.name:
-        raise OutputError(f"{out} is there already.", "Remove it, or name another with --out.")
-    return final
-
-
 def write_word_folder(
     final: Path, room: Path, vectors: WordVectors, method: str, made: Mapping[str, Any]
 ) -> int:
@@ -116,7 +105,7 @@ def write_word_folder(
         "files": {name: asdict(record_file(room / name)) for name in (VECTORS, WORDS)},
     }
     (room / CONFIG).write_text(json.dumps(config, indent=1, ensure_ascii=False) + "\n", "utf-8")
-    check_new(final)
+    check_new_folder(final)
     records = publish_folder(room, final)
     return sum(record.size for record in records.values())
 

@@ -19,8 +19,9 @@ from embedder.vectors import Rows
 from embedder.word2vec import Word2VecOptions, train_word2vec
 from embedder.word_stream import WordStream, write_stream
 from embedder.word_vectors import WordVectors
+from jobs.output import check_new_folder
 from jobs.progress import Progress
-from jobs.word_folder import check_new, write_word_folder
+from jobs.word_folder import write_word_folder
 from jobs.word_training_options import Method, TrainWordsOptions, check_options
 from jobs.working_folder import working_beside
 
@@ -86,7 +87,7 @@ def train_words(options: TrainWordsOptions, progress: Progress | None = None) ->
     """
     progress, started = progress or Progress(), time.monotonic()
     options = check_options(options)
-    final = check_new(options.out)
+    final = check_new_folder(options.out)
     progress.start_stage("opening")
     corpus = open_corpus(options.sources, ColumnRequest(text=options.text, metadata=()))
     shards = corpus.shards(options.limit)

@@ -40,7 +40,7 @@ class Generator:
 def open_generator(folder: Path, file: HeadFile, options: HeadOptions) -> Generator:
     """Open a folder that `finetune generate` made.
 
-    The settings `beams`, `length_penalty`, `no_repeat_ngram` and `max_target_tokens` can be asked
+    The settings `beams`, `length_penalty`, `no_repeat_ngram` and `target_tokens` can be asked
     for in place of those in head.json.
 
     Raises:

@@ -25,7 +25,7 @@ class GenerateSettings:
     """What head.json keeps of the task beside the window.
 
     Args:
-        max_target_tokens: pieces of the longest text that is written, the last one included.
+        target_tokens: pieces of the longest text that is written, the last one included.
         beams: texts that are followed at once; with one the likeliest piece is always taken.
         length_penalty: more than 0 favours long texts: the sum of the logarithms of the
             probabilities is divided by the length to this power.
@@ -35,13 +35,13 @@ class GenerateSettings:
         RequestError: a number makes no sense.
     """
 
-    max_target_tokens: int
+    target_tokens: int
     beams: int
     length_penalty: float
     no_repeat_ngram: int
 
     def __post_init__(self) -> None:
-        least = {"max_target_tokens": 2, "beams": 1, "no_repeat_ngram": 0}
+        least = {"target_tokens": 2, "beams": 1, "no_repeat_ngram": 0}
         for name, bound in least.items():
             if getattr(self, name) < bound:
                 raise RequestError(f"{name} is {getattr(self, name)}.", f"Give at least {bound}.")
@@ -79,7 +79,7 @@ def generation_config(
         eos_token_id=end,
         pad_token_id=tokenizer.pad_id,
         suppress_tokens=sorted(banned),
-        max_new_tokens=settings.max_target_tokens,
+        max_new_tokens=settings.target_tokens,
         min_new_tokens=1,
         num_beams=settings.beams,
         length_penalty=settings.length_penalty,
@@ -142,7 +142,7 @@ class TextGenerator:
     def _write(self, pieces: Sequence[Pieces]) -> Iterator[tuple[int, list[int]]]:
         """Numbers of texts with the pieces that are written for them."""
         config = generation_config(self.tokenizer, self.settings)
-        n_beam_tokens = self.settings.beams * self.settings.max_target_tokens
+        n_beam_tokens = self.settings.beams * self.settings.target_tokens
         for indices, length in plan_batches([len(ids) for ids in pieces], self.max_batch_tokens):
             most = max(1, self.max_batch_tokens // max(length, n_beam_tokens))
             for start in range(0, len(indices), most):

@@ -11,10 +11,8 @@ from click.core import ParameterSource
 
 from jobs.cli.streams import writing_stdout
 from jobs.cli.training import (
-    AGAIN,
     read_training_options,
-    show_estimate,
-    show_record,
+    run_training,
     training_options,
 )
 
@@ -166,27 +164,16 @@ def _static_lines(summary: DistilStaticSummary) -> list[str]:
 
 
 def _run_layers(options: dict[str, Any]) -> None:
-    """Train as the options say; of several processes one alone speaks."""
-    from embedder.training.devices import is_main_process
+    """Train as the options say."""
     from jobs.layer_distillation import USAGE, distil_layers, estimate_distil_layers
-    from jobs.progress import show_progress
 
-    asked, form = _layer_options(options), options["format"]
-    quiet = options["quiet"] or not is_main_process()
-    with show_progress(quiet=quiet) as progress:
-        if options["dry_run"]:
-            found = estimate_distil_layers(asked, progress)
-        else:
-            click.get_current_context().obj["after"] = AGAIN
-            summary = distil_layers(asked, progress)
-    if options["dry_run"]:
-        show_estimate(*found, form)
-    elif form == "json" and is_main_process():
-        with writing_stdout():
-            print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
-    elif not quiet:
-        with writing_stdout():
-            show_record(summary.record, options["out"], USAGE.format(out=options["out"]))
+    asked = _layer_options(options)
+    run_training(
+        options,
+        USAGE.format(out=options["out"]),
+        lambda progress: distil_layers(asked, progress),
+        lambda progress: estimate_distil_layers(asked, progress),
+    )
 
 
 def _layer_options(options: dict[str, Any]) -> DistilLayersOptions:

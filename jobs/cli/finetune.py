@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import click
 
-from jobs.cli.streams import writing_stdout
 from jobs.cli.training import (
-    AGAIN,
     Command,
     read_training_options,
-    show_estimate,
-    show_record,
+    run_training,
     training_options,
 )
 
@@ -36,7 +31,6 @@ def data_options(command: Command) -> Command:
         click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model."),
         click.option(
             "--eval",
-            "dev",
             metavar="DEV.parquet",
             help="Rows to evaluate on.  [default: a tenth of TRAIN is held out]",
         ),
@@ -89,31 +83,24 @@ def run_finetune(
         settings: which of them are the task's own.
     """
     from jobs.finetuning import USAGES, FinetuneOptions, estimate_finetune, finetune
-    from jobs.progress import show_progress
 
-    form, quiet, out = options["format"], options["quiet"], options["out"]
     asked = FinetuneOptions(
         task=task,
         train=_sources(options["train"]),
-        dev=options.get("dev"),
-        out=out,
+        dev=options.get("eval"),
+        out=options["out"],
         model=options["model"],
         columns=_given(options, columns),
         settings=_given(options, settings),
         training=read_training_options(options),
         restart=options["restart"],
     )
-    if options["dry_run"]:
-        show_estimate(*estimate_finetune(asked), form)
-        return
-    click.get_current_context().obj["after"] = AGAIN
-    with show_progress(quiet=quiet) as progress:
-        summary = finetune(asked, progress)
-    with writing_stdout():
-        if form == "json":
-            print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
-        elif not quiet:
-            show_record(summary.record, out, USAGES[task].format(out=out))
+    run_training(
+        options,
+        USAGES[task].format(out=options["out"]),
+        lambda progress: finetune(asked, progress),
+        lambda _: estimate_finetune(asked),
+    )
 
 
 def _sources(train: str | tuple[str, ...]) -> tuple[str, ...]:

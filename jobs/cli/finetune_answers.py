@@ -66,7 +66,6 @@ def answer_command(**options: Any) -> None:
 )
 @click.option(
     "--target-tokens",
-    "max_target_tokens",
     type=click.IntRange(2),
     default=64,
     help="Of the longest text that is written.",
@@ -107,7 +106,7 @@ def generate_command(**options: Any) -> None:
         columns=("source", "target"),
         settings=(
             "window",
-            "max_target_tokens",
+            "target_tokens",
             "beams",
             "length_penalty",
             "no_repeat_ngram",

@@ -98,7 +98,6 @@ def finetune_senses_command(**options: Any) -> None:
 @click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model.")
 @click.option(
     "--eval",
-    "dev",
     metavar="DEV.parquet",
     help="Labelled pairs to evaluate on, as for finetune senses.  [default: uses are held out]",
 )

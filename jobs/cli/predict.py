@@ -37,7 +37,6 @@ def role_options(command: Any) -> Any:
 @role_options
 @click.option(
     "--columns",
-    "kept",
     type=COLUMN_NAMES,
     metavar="COLUMNS",
     help="Columns to write beside, separated by commas as in CSV.  [default: all]",
@@ -125,7 +124,7 @@ def _options(options: dict[str, Any]) -> PredictOptions:
         out=options["out"],
         format=RowFormat(options["format"]) if options["format"] else None,
         columns={role: options[role] for role in ROLES if options[role] is not None},
-        kept=options["kept"],
+        kept=options["columns"],
         limit=options["limit"],
         head=HeadOptions(
             device=options["device"],

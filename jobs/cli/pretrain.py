@@ -2,20 +2,15 @@
 
 from __future__ import annotations
 
-import json
-import sys
 from typing import TYPE_CHECKING, Any
 
 import click
 from click.core import ParameterSource
 
-from jobs.cli.streams import writing_stdout
 from jobs.cli.training import (
-    AGAIN,
     Command,
     read_training_options,
-    show_estimate,
-    show_record,
+    run_training,
     training_options,
 )
 
@@ -23,6 +18,15 @@ if TYPE_CHECKING:
     from embedder.training.pretraining.options import PretrainingOptions
 
 SIZES = ("tiny", "mini", "small", "medium", "base", "large")
+
+FIELDS = {
+    "whole_word": "is_whole_word",
+    "from": "model",
+    "vocabulary": "n_pieces",
+    "cased": "is_cased",
+    "next_sentence": "has_pairs",
+}
+"""What options are called in the job, where it is something else."""
 
 CAREFUL_RATE = 1e-4
 """Learning rate of the large sizes, and of weights that have learnt already."""
@@ -43,9 +47,7 @@ def corpus_options(command: Command) -> Command:
             default=128,
             help="Most pieces of an example; short texts are packed.",
         ),
-        click.option(
-            "--whole-word", "is_whole_word", is_flag=True, help="Mask whole words, not pieces."
-        ),
+        click.option("--whole-word", is_flag=True, help="Mask whole words, not pieces."),
         click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows."),
         click.option("--text", metavar="COLUMN", help="Column that holds the text."),
         click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model."),
@@ -63,15 +65,14 @@ def corpus_options(command: Command) -> Command:
     help="Of a new BERT, as published: 2x128, 4x256, 4x512, 8x512, 12x768, 24x1024."
     "  [default: tiny]",
 )
-@click.option("--from", "model", metavar="MODEL", help="Go on with this model.")
+@click.option("--from", "from", metavar="MODEL", help="Go on with this model.")
 @click.option("--tokenizer", metavar="MODEL", help="Take this model's vocabulary.")
 @click.option(
     "--vocabulary",
-    "n_pieces",
     type=click.IntRange(1),
     help="Pieces of a new vocabulary.  [default: 30522, or fewer for little text]",
 )
-@click.option("--cased", "is_cased", is_flag=True, help="Keep upper case and accents.")
+@click.option("--cased", is_flag=True, help="Keep upper case and accents.")
 @click.option(
     "--objective",
     type=click.Choice(["mlm", "causal"]),
@@ -80,7 +81,6 @@ def corpus_options(command: Command) -> Command:
 )
 @click.option(
     "--next-sentence/--no-next-sentence",
-    "has_pairs",
     default=None,
     help="Say too which of two segments follow each other.  [default: with masks, if it is new]",
 )
@@ -93,7 +93,7 @@ def pretrain_command(**options: Any) -> None:
     when the same command is run again. Without --learning-rate it is 0.0001 for base, large and
     --from. On several devices: torchrun --nproc-per-node 2 -m jobs pretrain ...
     """
-    is_careful = options["size"] in ("base", "large") or options["model"] is not None
+    is_careful = options["size"] in ("base", "large") or options["from"] is not None
     source = click.get_current_context().get_parameter_source("learning_rate")
     if is_careful and source is ParameterSource.DEFAULT:
         options["learning_rate"] = CAREFUL_RATE
@@ -111,7 +111,7 @@ def adapt_command(**options: Any) -> None:
     the text that it reads, and no task says how: train it for one afterwards, or measure it before
     it is used as it is.
     """
-    _run(options, _read_options({**options, "is_adapted": True, "has_pairs": False}))
+    _run(options, _read_options({**options, "is_adapted": True, "next_sentence": False}))
 
 
 def _read_options(options: dict[str, Any]) -> PretrainingOptions:
@@ -120,8 +120,10 @@ def _read_options(options: dict[str, Any]) -> PretrainingOptions:
     from embedder.training.pretraining.options import Objective, PretrainingOptions
     from embedder.training.pretraining.shapes import Size
 
-    names = {field.name for field in fields(PretrainingOptions)}
-    values = {name: value for name, value in options.items() if name in names}
+    asked = {FIELDS.get(name, name): value for name, value in options.items()}
+    values = {
+        field.name: asked[field.name] for field in fields(PretrainingOptions) if field.name in asked
+    }
     values["objective"] = Objective(options.get("objective", "mlm"))
     size = options.get("size")
     values["size"] = None if size is None else Size(size)
@@ -129,33 +131,21 @@ def _read_options(options: dict[str, Any]) -> PretrainingOptions:
 
 
 def _run(options: dict[str, Any], asked: PretrainingOptions) -> None:
-    """Train as a command's options say; of several processes one alone speaks."""
-    from embedder.training.devices import is_main_process
+    """Train as a command's options say."""
     from jobs.pretraining import USAGE, PretrainOptions, estimate_pretrain, pretrain
-    from jobs.progress import show_progress
 
-    form, out = options["format"], options["out"]
-    quiet = options["quiet"] or not is_main_process()
     wanted = PretrainOptions(
         sources=options["sources"],
-        out=out,
+        out=options["out"],
         text=options["text"],
         limit=options["limit"],
         pretraining=asked,
         training=read_training_options(options),
         restart=options["restart"],
     )
-    with show_progress(quiet=quiet) as progress:
-        if options["dry_run"]:
-            found = estimate_pretrain(wanted, progress)
-        else:
-            click.get_current_context().obj["after"] = AGAIN
-            summary = pretrain(wanted, progress)
-    if options["dry_run"]:
-        show_estimate(*found, form)
-    elif form == "json" and is_main_process():
-        with writing_stdout():
-            print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
-    elif not quiet:
-        with writing_stdout():
-            show_record(summary.record, out, USAGE.format(out=out))
+    run_training(
+        options,
+        USAGE.format(out=options["out"]),
+        lambda progress: pretrain(wanted, progress),
+        lambda progress: estimate_pretrain(wanted, progress),
+    )

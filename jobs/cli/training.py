@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import click
 
@@ -14,8 +15,23 @@ from jobs.cli.words import clock, plural
 if TYPE_CHECKING:
     from embedder.training.options import TrainingOptions
     from embedder.training.run import Estimate, TrainingRecord
+    from jobs.progress import Progress
 
 Command = Callable[..., None]
+
+
+class Summary(Protocol):
+    """What every job that trains gives back."""
+
+    @property
+    def record(self) -> TrainingRecord:
+        """How the training went."""
+        ...
+
+    def to_json(self) -> dict[str, Any]:
+        """A JSON-able dictionary."""
+        ...
+
 
 AGAIN = "Run the same command again to go on."
 
@@ -129,28 +145,62 @@ def read_training_options(options: dict[str, Any]) -> TrainingOptions:
     return TrainingOptions(**values)
 
 
-def show_estimate(estimate: Estimate, facts: dict[str, Any], form: str) -> None:
+def run_training(
+    options: dict[str, Any],
+    usage: str,
+    train: Callable[[Progress], Summary],
+    estimate: Callable[[Progress], tuple[Estimate, dict[str, Any]]],
+) -> None:
+    """Train, or say what it would take, as the options ask; of several processes one speaks.
+
+    Args:
+        options: all options of the command, by name.
+        usage: the command that uses what comes out.
+        train: trains.
+        estimate: says what it would take, and the facts of the data.
+    """
+    from embedder.training.devices import is_main_process
+    from jobs.progress import show_progress
+
+    form = options["format"]
+    quiet = options["quiet"] or not is_main_process()
+    with show_progress(quiet=quiet) as progress:
+        if options["dry_run"]:
+            found = estimate(progress)
+        else:
+            click.get_current_context().obj["after"] = AGAIN
+            summary = train(progress)
+    if not is_main_process():
+        return
+    with writing_stdout():
+        if options["dry_run"]:
+            _show_estimate(*found, form)
+        elif form == "json":
+            print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
+        elif not quiet:
+            _show_record(summary.record, options["out"], usage)
+
+
+def _show_estimate(estimate: Estimate, facts: dict[str, Any], form: str) -> None:
     """Say what a training would take."""
-    import json
     from dataclasses import asdict
 
-    with writing_stdout():
-        if form == "json":
-            content = {**asdict(estimate), "seconds": estimate.seconds, "facts": facts}
-            print(json.dumps(content), file=sys.stdout)
-            return
-        for name, value in facts.items():
-            print(f"{name}: {_shown(value)}", file=sys.stdout)
-        print(
-            f"{plural(estimate.n_steps, 'step')}, {estimate.seconds_per_step:.2f} s each, and "
-            f"{plural(estimate.n_evaluations, 'evaluation')}, "
-            f"{estimate.seconds_per_evaluation:.1f} s each: about {clock(estimate.seconds)}. "
-            "Nothing was written.",
-            file=sys.stdout,
-        )
+    if form == "json":
+        content = {**asdict(estimate), "seconds": estimate.seconds, "facts": facts}
+        print(json.dumps(content), file=sys.stdout)
+        return
+    for name, value in facts.items():
+        print(f"{name}: {_shown(value)}", file=sys.stdout)
+    print(
+        f"{plural(estimate.n_steps, 'step')}, {estimate.seconds_per_step:.2f} s each, and "
+        f"{plural(estimate.n_evaluations, 'evaluation')}, "
+        f"{estimate.seconds_per_evaluation:.1f} s each: about {clock(estimate.seconds)}. "
+        "Nothing was written.",
+        file=sys.stdout,
+    )
 
 
-def show_record(record: TrainingRecord, folder: str, next_command: str) -> None:
+def _show_record(record: TrainingRecord, folder: str, next_command: str) -> None:
     """Say how a training went, for people."""
     before = record.curve[0].measures
     for name, value in record.measures.items():

@@ -51,7 +51,7 @@ def options(train: Path, model: Path, out: Path, **settings: Any) -> FinetuneOpt
         dev=train,
         out=out,
         model=str(model),
-        settings={"max_target_tokens": 12, **settings},
+        settings={"target_tokens": 12, **settings},
         training=TrainingOptions(
             max_steps=80,
             batch=8,

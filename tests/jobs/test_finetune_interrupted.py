@@ -49,7 +49,7 @@ def data() -> dict[str, Any]:
         ("retrieval", {"hard_negatives": 1, "margin": 0.0, "chunk": 2}),
         ("senses-unsupervised", {"masked": 1}),
         ("answer", {}),
-        ("generate", {"max_target_tokens": 8, "tie_embeddings": True}),
+        ("generate", {"target_tokens": 8, "tie_embeddings": True}),
     ],
 )
 def test_an_interrupted_run_ends_with_the_same_weights(

@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
@@ -22,6 +23,15 @@ def blocks(language: str) -> str:
     return "\n".join(found)
 
 
+def write_labelled(part: pa.Table, folder: Path) -> None:
+    """The labelled data that the README takes its reader to have, made of paragraphs."""
+    texts = [text[:100] for text in part["text"].to_pylist()[:16]]
+    pairs = {"text1": texts, "text2": texts[::-1], "score": [float(i % 5) for i in range(16)]}
+    pq.write_table(pa.table(pairs), folder / "pairs.parquet")
+    labels = {"text": texts, "label": ["even", "odd"] * 8}
+    pq.write_table(pa.table(labels), folder / "labelled.parquet")
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(("language", "start"), [("sh", ["bash", "-e", "-c"]), ("python", None)])
 def test_the_readme_runs(
@@ -31,6 +41,7 @@ def test_the_readme_runs(
     # A part of the sample shows as much, and the whole takes minutes.
     part = pq.read_table(sample_corpus).slice(0, N_ROWS)
     pq.write_table(part, tmp_path / "corpus.parquet", row_group_size=500)
+    write_labelled(part, tmp_path)
     command = [*(start or [sys.executable, "-c"]), blocks(language)]
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(

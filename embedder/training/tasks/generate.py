@@ -19,7 +19,7 @@ from embedder.training.generate_model import Example, GenerateModel, warm_start
 from embedder.training.run import Measures, TrainingRun
 from embedder.training.task import TaskRequest, hold_out
 
-SETTINGS = GenerateSettings(max_target_tokens=64, beams=4, length_penalty=1.0, no_repeat_ngram=3)
+SETTINGS = GenerateSettings(target_tokens=64, beams=4, length_penalty=1.0, no_repeat_ngram=3)
 """Where nothing else is asked for."""
 
 
@@ -74,9 +74,9 @@ def _open_model(request: TaskRequest) -> GenerateModel:
     settings = GenerateSettings(**{**SETTINGS.to_json(), **values})
     # A sentence encoder's folder may ask for less than its network can take.
     window = checkpoint.spec(max_tokens=asked.get("window") or checkpoint.position_limit).max_tokens
-    if settings.max_target_tokens > checkpoint.position_limit:
+    if settings.target_tokens > checkpoint.position_limit:
         raise RequestError(
-            f"Targets of {settings.max_target_tokens} tokens were asked for, and "
+            f"Targets of {settings.target_tokens} tokens were asked for, and "
             f"{checkpoint.name} takes {checkpoint.position_limit} at most.",
             "Give a smaller --target-tokens.",
         )
@@ -92,7 +92,7 @@ def make_examples(
     """Texts with their first targets as pieces, and facts about them."""
     sources = encode_inputs(model.tokenizer, [[pair.source for pair in pairs]], model.max_tokens)
     inside = model.tokenizer.encode_inside_with_spans([pair.targets[0] for pair in pairs])
-    room = model.settings.max_target_tokens - 1  # for the piece that ends it
+    room = model.settings.target_tokens - 1  # for the piece that ends it
     targets = [ids for ids, _ in inside]
     examples = [
         Example(source, target[:room])

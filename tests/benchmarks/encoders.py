@@ -1,0 +1,234 @@
+"""Encoders: what fine-tuning them for similarity, retrieval and senses brings, and what it takes.
+
+Takes the folder of labelled data, which is not part of the project: the layout is that of
+`BENCHMARKS`. Each is trained with the public commands, and measured before and after by
+`embedder evaluate` on data that picked nothing. What follows `--` goes to every `finetune`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from harness import (
+    ChildFailedError,
+    child,
+    environment,
+    measure,
+    print_machine,
+    print_table,
+    run_child,
+    tool,
+)
+
+SEED = 1
+HEAD = ["task", "trained on", "measured on", "measure", "before", "after", "published"]
+COARSE = "coarsewsd20"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Measurement:
+    """What is measured before and after.
+
+    Args:
+        name: of the data.
+        command: of `embedder evaluate`, without the files.
+        files: relative to the folder of the data; a pattern stands for all that match.
+        measures: which of those that are printed count.
+        options: of the command.
+        published: what others report, and where.
+    """
+
+    name: str
+    command: tuple[str, ...]
+    files: tuple[str, ...]
+    measures: tuple[str, ...]
+    options: tuple[str, ...] = ()
+    published: str = ""
+
+
+STSB = Measurement(
+    name="STS-B test",
+    command=("similarity",),
+    files=("stsb/test.parquet",),
+    measures=("spearman",),
+    # The model's card; Reimers and Gurevych 2019, table 2, trained on NLI and STS-B
+    published="bundled 82.03, SBERT-large 86.10",
+)
+SEARCHES = (
+    Measurement(
+        name="SQuAD dev",
+        command=("retrieval",),
+        files=("ir_squad_dev",),
+        measures=("ndcg@10",),
+    ),
+    Measurement(
+        name="Cranfield",
+        command=("retrieval",),
+        files=("ir_cranfield",),
+        measures=("ndcg@10",),
+    ),
+    Measurement(
+        name="Medline",
+        command=("retrieval",),
+        files=("ir_medline",),
+        measures=("ndcg@10",),
+    ),
+)
+SENSES = (
+    Measurement(
+        name="WiC dev",
+        command=("senses", "pairs"),
+        files=("wic/train.parquet", "wic/dev.parquet"),
+        measures=("accuracy",),
+        options=("--full",),
+        # Wang et al. 2019 (SuperGLUE), table 3: BERT-large, on its test set; Liu et al. 2021
+        published="BERT-large 69.6 (test), MirrorWiC 71.9",
+    ),
+    Measurement(
+        name="CoarseWSD-20, ten words",
+        command=("senses", "centroid"),
+        files=(f"{COARSE}/train.parquet", f"{COARSE}/test/*.parquet"),
+        measures=("accuracy", "macro_f1"),
+        options=("--full", "--whiten"),
+        # Loureiro et al. 2021, table 5: nearest neighbours, all twenty words
+        published="BERT-base 94.0 91.0, BERT-large 95.8 93.2",
+    ),
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Benchmark:
+    """A training, and what it is measured by.
+
+    Args:
+        task: of `embedder finetune`.
+        train: files to train on.
+        dev: file that picks the checkpoint; None for a tenth of `train`.
+        options: of the command.
+        rows: rows to train on; all when None.
+        measured: before and after.
+    """
+
+    task: str
+    train: str
+    dev: str | None = None
+    options: tuple[str, ...] = ()
+    rows: int | None = None
+    measured: tuple[Measurement, ...]
+
+
+BENCHMARKS = (
+    Benchmark(
+        task="similarity", train="stsb/train.parquet", dev="stsb/dev.parquet", measured=(STSB,)
+    ),
+    Benchmark(task="retrieval", train="squad_v1/train.parquet", rows=12_000, measured=SEARCHES),
+    Benchmark(task="senses", train="wic/train.parquet", measured=SENSES),
+    Benchmark(
+        task="senses-unsupervised",
+        train="wikipedia_en_2015/wiki-00.parquet",
+        measured=SENSES,
+    ),
+)
+
+
+def main() -> None:
+    """Measure and print."""
+    options = _options()
+    room = Path(tempfile.mkdtemp(prefix="encoders-"))
+    rows = []
+    try:
+        for benchmark in BENCHMARKS:
+            if not options.only or benchmark.task in options.only:
+                rows += _rows(benchmark, room / benchmark.task, options)
+    finally:
+        shutil.rmtree(room)
+    print_table(HEAD, rows)
+    print_machine()
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("data", type=Path, help="folder of the labelled data")
+    tasks = [benchmark.task for benchmark in BENCHMARKS]
+    parser.add_argument("--only", nargs="*", choices=tasks, help="leave out the others")
+    parser.add_argument("--rows", type=int, help="train on so many rows at most, drawn by chance")
+    parser.add_argument("training", nargs="*", help="options of embedder finetune, after --")
+    return parser.parse_args()
+
+
+def _rows(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> list[list[str]]:
+    """Lines of the table; what fails is said in one."""
+    room.mkdir()
+    try:
+        before = [_measure(m, options.data, None) for m in benchmark.measured]
+        trained = _train(benchmark, room, options)
+        after = [_measure(m, options.data, room / "model") for m in benchmark.measured]
+    except ChildFailedError as error:
+        return [[benchmark.task, "", "", str(error), "", "", ""]]
+    return [
+        [benchmark.task, trained, m.name, ", ".join(m.measures), old, new, m.published]
+        for m, old, new in zip(benchmark.measured, before, after, strict=True)
+    ]
+
+
+def _train(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> str:
+    """Train; what it was trained on and what that took."""
+    train: str | Path = options.data / benchmark.train
+    most = min((n for n in (benchmark.rows, options.rows) if n is not None), default=None)
+    if most is not None:
+        drawn = room / "train.parquet"
+        measure(child(__file__, "draw", train, most, drawn), environment())
+        train = drawn
+    dev = ["--eval", options.data / benchmark.dev] if benchmark.dev else []
+    command = tool("finetune", benchmark.task, train, *dev, "--out", room / "model")
+    found = _json(*command, *benchmark.options, *options.training, "--format", "json", "-q")
+    record = found["record"]
+    return (
+        f"{record['n_examples'] or '':,} examples, {record['n_steps']:,} steps, "
+        f"{found['seconds']:,.0f} s, {record['peak_memory'] / 2**20:,.0f} MiB"
+    )
+
+
+def _measure(measurement: Measurement, data: Path, model: Path | None) -> str:
+    """The measures of a model, in percent."""
+    files: list[Path] = []
+    for name in measurement.files:
+        files += sorted(data.glob(name)) if "*" in name else [data / name]
+    model_option = ["--model", model] if model else []
+    command = tool("evaluate", *measurement.command, *files, *measurement.options, *model_option)
+    found = _json(*command, "--format", "json")
+    print(measurement.name, found if len(str(found)) < 500 else "", file=sys.stderr, flush=True)
+    return ", ".join(f"{100 * _find(found, name):.2f}" for name in measurement.measures)
+
+
+def _find(found: Any, name: str) -> float:
+    """A measure in what a command printed: of its summary, or of its only row."""
+    values = found[0] if isinstance(found, list) else found.get("summary", found)
+    return float(values[name])
+
+
+def draw(path: str, n_rows: str, out: str) -> None:
+    """Write some rows of a file, in an order of chance."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    chosen = np.random.default_rng(SEED).permutation(table.num_rows)[: int(n_rows)]
+    pq.write_table(table.take(chosen), out)
+
+
+def _json(*command: str | Path) -> Any:
+    output = measure(command, environment()).output
+    import json
+
+    return json.loads(output[min(i for c in "[{" if (i := output.find(c)) >= 0) :])
+
+
+if __name__ == "__main__" and not run_child({"draw": draw}):
+    main()
