@@ -16,12 +16,12 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from jobs.build import build_index
     from jobs.comparison import Comparison, compare_word
-    from jobs.finetuning import FinetuneOptions, FinetuneSummary, finetune
-    from jobs.layer_distillation import DistilLayersOptions, DistilLayersSummary, distil_layers
+    from jobs.finetuning import FinetuneOptions, finetune
+    from jobs.layer_distillation import DistilLayersOptions, distil_layers
     from jobs.plan import BuildOptions
     from jobs.predict import PredictSummary, predict_rows
     from jobs.predict_plan import PredictOptions
-    from jobs.pretraining import PretrainOptions, PretrainSummary, pretrain
+    from jobs.pretraining import PretrainOptions, pretrain
     from jobs.query import Hit, Index, open_index
     from jobs.static_distillation import (
         DistilStaticOptions,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         distil_static,
     )
     from jobs.summary import BuildSummary
+    from jobs.training_summary import TrainingSummary
     from jobs.word_folder import WordFolder, open_words
     from jobs.word_scores import evaluate_words
     from jobs.word_training import TrainWordsSummary, train_words
@@ -39,20 +40,18 @@ __all__ = [
     "BuildSummary",
     "Comparison",
     "DistilLayersOptions",
-    "DistilLayersSummary",
     "DistilStaticOptions",
     "DistilStaticSummary",
     "FinetuneOptions",
-    "FinetuneSummary",
     "Hit",
     "Index",
     "Method",
     "PredictOptions",
     "PredictSummary",
     "PretrainOptions",
-    "PretrainSummary",
     "TrainWordsOptions",
     "TrainWordsSummary",
+    "TrainingSummary",
     "WordFolder",
     "build_index",
     "compare_word",
@@ -72,20 +71,18 @@ _HOMES = {
     "BuildSummary": "jobs.summary",
     "Comparison": "jobs.comparison",
     "DistilLayersOptions": "jobs.layer_distillation",
-    "DistilLayersSummary": "jobs.layer_distillation",
     "DistilStaticOptions": "jobs.static_distillation",
     "DistilStaticSummary": "jobs.static_distillation",
     "FinetuneOptions": "jobs.finetuning",
-    "FinetuneSummary": "jobs.finetuning",
     "Hit": "jobs.query",
     "Index": "jobs.query",
     "Method": "jobs.word_training_options",
     "PredictOptions": "jobs.predict_plan",
     "PredictSummary": "jobs.predict",
     "PretrainOptions": "jobs.pretraining",
-    "PretrainSummary": "jobs.pretraining",
     "TrainWordsOptions": "jobs.word_training_options",
     "TrainWordsSummary": "jobs.word_training",
+    "TrainingSummary": "jobs.training_summary",
     "WordFolder": "jobs.word_folder",
     "build_index": "jobs.build",
     "compare_word": "jobs.comparison",

@@ -13,10 +13,11 @@ from embedder.checkpoint import open_checkpoint
 from embedder.errors import SourceError
 from embedder.model_location import DEFAULT_MODEL
 from embedder.training.options import TrainingOptions
-from embedder.training.run import Estimate, Measures, TrainingRecord, TrainingRun
+from embedder.training.run import Estimate, TrainingRun
 from embedder.training.task import TaskRequest
 from indexes.durable import record_file
 from jobs.progress import Progress
+from jobs.training_summary import TrainingSummary
 
 TASKS = {
     "answer": "embedder.training.tasks.answer:prepare_answer",
@@ -80,34 +81,7 @@ class FinetuneOptions:
     restart: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class FinetuneSummary:
-    """What was trained.
-
-    Args:
-        folder: the model.
-        task: what for.
-        before: measures of the model that it started from.
-        record: how it went.
-        facts: numbers of rows, labels and so on.
-        seconds: how long it took in all.
-    """
-
-    folder: Path
-    task: str
-    before: Measures
-    record: TrainingRecord
-    facts: dict[str, Any]
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary."""
-        values = asdict(self)
-        values["record"].pop("curve")
-        return {**values, "folder": str(self.folder)}
-
-
-def finetune(options: FinetuneOptions, progress: Progress | None = None) -> FinetuneSummary:
+def finetune(options: FinetuneOptions, progress: Progress | None = None) -> TrainingSummary:
     """Train a model for a task, and write it; the folder appears when it is complete.
 
     Killed at any moment, the same call goes on where it was, and ends with the same weights.
@@ -123,14 +97,8 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Fine
 
     progress, started = progress or Progress(), time.monotonic()
     progress.start_stage("reading")
-    made: list[TrainingRun] = []
-
-    def prepare(room: Path) -> TrainingRun:
-        made.append(prepare_task(options, room=room, progress=progress))
-        return made[0]
-
-    record = train_folder(
-        prepare,
+    return train_folder(
+        lambda room: prepare_task(options, room=room, progress=progress),
         options.training,
         options.out,
         request=_request(options),
@@ -138,14 +106,7 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Fine
         usage=USAGES[options.task].format(out=options.out),
         progress=progress,
         restart=options.restart,
-    )
-    return FinetuneSummary(
-        folder=Path(options.out),
-        task=options.task,
-        before=record.curve[0].measures,
-        record=record,
-        facts=made[0].facts,
-        seconds=time.monotonic() - started,
+        started=started,
     )
 
 

@@ -12,11 +12,12 @@ from typing import Any
 from embedder.pairs import ScoredPair, read_scored_pairs
 from embedder.training.distillation.options import DistillationOptions
 from embedder.training.options import TrainingOptions
-from embedder.training.run import Estimate, Measures, TrainingRecord, TrainingRun
+from embedder.training.run import Estimate, TrainingRun
 from indexes.durable import record_file
 from jobs.corpus_texts import CorpusTexts
 from jobs.finetuning import RESUMABLE
 from jobs.progress import Progress
+from jobs.training_summary import TrainingSummary
 
 USAGE = "embedder index corpus.parquet --model {out}"
 """The command that uses what came out."""
@@ -47,34 +48,9 @@ class DistilLayersOptions:
     restart: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class DistilLayersSummary:
-    """What was trained.
-
-    Args:
-        folder: the model.
-        before: measures of the student before it learnt anything.
-        record: how it went.
-        facts: numbers of texts, layers and weights.
-        seconds: how long it took in all.
-    """
-
-    folder: Path
-    before: Measures
-    record: TrainingRecord
-    facts: dict[str, Any]
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary."""
-        values = asdict(self)
-        values["record"].pop("curve")
-        return {**values, "folder": str(self.folder)}
-
-
 def distil_layers(
     options: DistilLayersOptions, progress: Progress | None = None
-) -> DistilLayersSummary:
+) -> TrainingSummary:
     """Train a student, and write it; the folder appears when it is complete.
 
     Killed at any moment, the same call goes on where it was, and ends with the same weights.
@@ -94,14 +70,8 @@ def distil_layers(
     checkpoint = check_teacher(options.distillation)
     corpus = CorpusTexts(options.sources, options.text, options.limit, progress)
     pairs = _pairs(options)
-    made: list[TrainingRun] = []
-
-    def prepare(room: Path) -> TrainingRun:
-        made.append(_prepare(options, corpus, pairs, room))
-        return made[0]
-
-    record = train_folder(
-        prepare,
+    return train_folder(
+        lambda room: _prepare(options, corpus, pairs, room),
         options.training,
         options.out,
         request=_request(options, corpus, checkpoint.spec().fingerprint),
@@ -110,13 +80,7 @@ def distil_layers(
         usage=USAGE.format(out=options.out),
         progress=progress,
         restart=options.restart,
-    )
-    return DistilLayersSummary(
-        folder=Path(options.out),
-        before=record.curve[0].measures,
-        record=record,
-        facts=made[0].facts,
-        seconds=time.monotonic() - started,
+        started=started,
     )
 
 

@@ -14,11 +14,12 @@ from embedder.errors import ModelError
 from embedder.model_location import locate_model
 from embedder.training.options import TrainingOptions
 from embedder.training.pretraining.options import PretrainingOptions
-from embedder.training.run import Estimate, TrainingRecord, TrainingRun
+from embedder.training.run import Estimate, TrainingRun
 from indexes.durable import record_file
 from jobs.corpus_texts import CorpusTexts
 from jobs.finetuning import RESUMABLE
 from jobs.progress import Progress
+from jobs.training_summary import TrainingSummary
 
 USAGE = "embedder index corpus.parquet --model {out}"
 """The command that uses what came out."""
@@ -47,30 +48,7 @@ class PretrainOptions:
     restart: bool = False
 
 
-@dataclass(frozen=True, kw_only=True)
-class PretrainSummary:
-    """What was trained.
-
-    Args:
-        folder: the model.
-        record: how it went.
-        facts: numbers of documents, pieces, examples and weights.
-        seconds: how long it took in all.
-    """
-
-    folder: Path
-    record: TrainingRecord
-    facts: dict[str, Any]
-    seconds: float
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary."""
-        values = asdict(self)
-        values["record"].pop("curve")
-        return {**values, "folder": str(self.folder)}
-
-
-def pretrain(options: PretrainOptions, progress: Progress | None = None) -> PretrainSummary:
+def pretrain(options: PretrainOptions, progress: Progress | None = None) -> TrainingSummary:
     """Train a network on text, and write it; the folder appears when it is complete.
 
     Killed at any moment, the same call goes on where it was, and ends with the same weights.
@@ -88,15 +66,9 @@ def pretrain(options: PretrainOptions, progress: Progress | None = None) -> Pret
     progress, started = progress or Progress(), time.monotonic()
     progress.start_stage("opening")
     corpus = _open(options, progress)
-    made: list[TrainingRun] = []
-
-    def prepare(room: Path) -> TrainingRun:
-        made.append(_prepare(options, corpus, room))
-        return made[0]
-
     verb = "adapted" if options.pretraining.is_adapted else "pre-trained"
-    record = train_folder(
-        prepare,
+    return train_folder(
+        lambda room: _prepare(options, corpus, room),
         options.training,
         options.out,
         request=_request(options, corpus),
@@ -104,12 +76,7 @@ def pretrain(options: PretrainOptions, progress: Progress | None = None) -> Pret
         usage=USAGE.format(out=options.out),
         progress=progress,
         restart=options.restart,
-    )
-    return PretrainSummary(
-        folder=Path(options.out),
-        record=record,
-        facts=made[0].facts,
-        seconds=time.monotonic() - started,
+        started=started,
     )
 
 

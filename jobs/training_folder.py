@@ -27,6 +27,7 @@ from jobs.learning_curve import render_curve
 from jobs.model_card import CURVE_FILE, write_card
 from jobs.output import check_new_folder, finite
 from jobs.progress import Progress
+from jobs.training_summary import TrainingSummary
 
 METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
 ENDING = ".training"
@@ -44,8 +45,9 @@ def train_folder(
     title: str,
     usage: str,
     progress: Progress,
+    started: float,
     restart: bool = False,
-) -> TrainingRecord:
+) -> TrainingSummary:
     """Train, and write the model folder; it appears when it is complete.
 
     A run that was killed goes on from its newest checkpoint when it is started again with the
@@ -59,6 +61,7 @@ def train_folder(
         title: what is trained, for the model card.
         usage: the command that uses the folder, for the model card.
         progress: told of what happens.
+        started: when the job began, by time.monotonic.
         restart: begin anew where a run with another request, or this one, was killed.
 
     Raises:
@@ -72,7 +75,9 @@ def train_folder(
         if is_main_process():
             progress.start_stage("writing")
             _publish(run, record, room, final, title=title, usage=usage, request=request)
-    return record
+    return TrainingSummary(
+        folder=final, record=record, facts=run.facts, seconds=time.monotonic() - started
+    )
 
 
 @contextlib.contextmanager

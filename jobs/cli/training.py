@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,21 +16,9 @@ if TYPE_CHECKING:
     from embedder.training.options import TrainingOptions
     from embedder.training.run import Estimate, TrainingRecord
     from jobs.progress import Progress
+    from jobs.training_summary import TrainingSummary
 
 Command = Callable[..., None]
-
-
-class Summary(Protocol):
-    """What every job that trains gives back."""
-
-    @property
-    def record(self) -> TrainingRecord:
-        """How the training went."""
-        ...
-
-    def to_json(self) -> dict[str, Any]:
-        """A JSON-able dictionary."""
-        ...
 
 
 AGAIN = "Run the same command again to go on."
@@ -148,7 +136,7 @@ def read_training_options(options: dict[str, Any]) -> TrainingOptions:
 def run_training(
     options: dict[str, Any],
     usage: str,
-    train: Callable[[Progress], Summary],
+    train: Callable[[Progress], TrainingSummary],
     estimate: Callable[[Progress], tuple[Estimate, dict[str, Any]]],
 ) -> None:
     """Train, or say what it would take, as the options ask; of several processes one speaks.

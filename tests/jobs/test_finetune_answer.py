@@ -23,7 +23,7 @@ from embedder.heads.protocol import HeadOptions, open_head, read_head_file
 from embedder.training.options import Schedule, TrainingOptions, TrainPrecision
 from embedder.training.task import TaskRequest
 from embedder.training.tasks.answer import prepare_answer
-from jobs import FinetuneOptions, FinetuneSummary, finetune
+from jobs import FinetuneOptions, TrainingSummary, finetune
 
 CONTEXTS = [
     "the bank of the river was green",
@@ -84,7 +84,7 @@ def options(train: Path, model: Path, out: Path, **changes: Any) -> FinetuneOpti
     )
 
 
-Trained = tuple[FinetuneSummary, Path]
+Trained = tuple[TrainingSummary, Path]
 
 
 @pytest.fixture(scope="module")

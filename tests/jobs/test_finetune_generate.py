@@ -21,7 +21,7 @@ from embedder.errors import LabelError, ModelError, RequestError
 from embedder.heads.protocol import HeadOptions, open_head, read_head_file
 from embedder.training.generate_model import warm_start
 from embedder.training.options import TrainingOptions, TrainPrecision
-from jobs import FinetuneOptions, FinetuneSummary, finetune
+from jobs import FinetuneOptions, TrainingSummary, finetune
 
 PAIRS = [
     ("the bank of the river was green", "green river"),
@@ -70,7 +70,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return make_model(tmp_path_factory.mktemp("model") / "m", **none)
 
 
-Trained = tuple[FinetuneSummary, Path]
+Trained = tuple[TrainingSummary, Path]
 
 
 @pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])

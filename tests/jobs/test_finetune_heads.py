@@ -20,7 +20,7 @@ from in_process import Here
 from embedder.errors import LabelError
 from embedder.heads.protocol import HeadOptions, HeadTask, open_head, read_head_file
 from embedder.training.options import Schedule, TrainingOptions, TrainPrecision
-from jobs import FinetuneOptions, FinetuneSummary, finetune
+from jobs import FinetuneOptions, TrainingSummary, finetune
 
 Rows = dict[str, list[Any]]
 
@@ -96,7 +96,7 @@ def options(case: str, train: Path, model: Path, out: Path) -> FinetuneOptions:
     )
 
 
-Trained = Mapping[str, tuple[FinetuneSummary, Path]]
+Trained = Mapping[str, tuple[TrainingSummary, Path]]
 
 
 @pytest.fixture(scope="module")
