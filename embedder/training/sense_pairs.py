@@ -18,11 +18,12 @@ from embedder.training.use_pooling import encode_use_pieces
 
 
 class SensePair(NamedTuple):
-    """Two uses of a word, and whether they have one sense."""
+    """Two uses of a word, whether they have one sense, and the word as it stands in the first."""
 
     first: UsePieces
     second: UsePieces
     is_match: bool
+    word: str
 
 
 def read_sense_pairs(
@@ -47,7 +48,8 @@ def read_sense_pairs(
             first, second = cut_uses(tokenizer, [row.first, row.second], max_tokens)
         except RequestError as error:
             raise LabelError(f"Row {number} of {path}: {error.message}") from error
-        pairs.append(SensePair(first, second, row.score > 0))
+        word = row.first.text[row.first.start : row.first.end].casefold()
+        pairs.append(SensePair(first, second, row.score > 0, word))
     return pairs
 
 

@@ -86,7 +86,7 @@ def finetune_senses_command(**options: Any) -> None:
 
     The vectors are those that an index has of words, so that the model is for `embedder index
     --model` and its senses. Measured by accuracy, with a threshold of the cosine that is fitted on
-    training rows.
+    half of the rows and tried on the other. Rows are held out by their words.
     """
     columns = (*(name for name, _ in USE_COLUMNS), LABEL)
     run_finetune("senses", options, columns=columns, settings=("window",))

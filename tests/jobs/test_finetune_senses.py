@@ -24,6 +24,7 @@ from embedder.specs import Engine
 from embedder.training.encoder import open_trainable
 from embedder.training.options import TrainingOptions, TrainPrecision
 from embedder.training.sense_pairs import pair_cosines, read_sense_pairs
+from embedder.training.tasks.senses import hold_out_words
 from embedder.training.tasks.senses_unsupervised import NumberedUse, ViewModel, collate_uses
 from jobs import FinetuneOptions, finetune
 
@@ -224,3 +225,19 @@ def test_the_commands(tmp_path: Path, tiny_model: Path, corpus: Path, here: Here
     model = ("--model", tmp_path / "b", "--engine", "torch", "--device", "cpu", "-q")
     done = here("index", corpus, "--out", tmp_path / "i.index", *model)
     assert done.returncode == 0, done.stderr
+
+
+def test_no_word_is_learnt_and_held_out(tiny_model: Path, tmp_path: Path) -> None:
+    """Where pairs are held out, all pairs of a word are on one side."""
+    words = ("bank", "river", "crane", "interest", "green")
+    many = [
+        {"word": w, "text1": f"the {w} was green", "text2": f"a {w} over {i}", "label": i % 2}
+        for w in words
+        for i in range(4)
+    ]
+    path = write(tmp_path / "many.parquet", many)
+    tokenizer = open_trainable(str(tiny_model)).tokenizer
+    pairs = read_sense_pairs(path, tokenizer, 64)
+    train, held = hold_out_words(pairs, seed=1)
+    assert len(train) + len(held) == len(pairs) and train and held
+    assert not {pair.word for pair in train} & {pair.word for pair in held}

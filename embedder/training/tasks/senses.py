@@ -8,23 +8,19 @@ higher cosines than all pairs of two.
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
 from pathlib import Path
 
 import torch
 from torch import Tensor, nn
 
-from embedder.threshold import best_threshold
+from embedder.threshold import best_threshold, cross_fitted_accuracy
 from embedder.training.encoder import TrainableEncoder, open_trainable
 from embedder.training.run import Batch, Measures, TrainingRun
 from embedder.training.sense_pairs import SensePair, matches, pair_cosines, read_sense_pairs
 from embedder.training.task import TaskRequest, hold_out
 from embedder.training.tasks.similarity import order_loss
 from embedder.training.use_pooling import pool_uses, stack_uses
-
-FITTED_PAIRS = 2000
-"""Training pairs that the threshold of an evaluation is fitted on."""
 
 
 def prepare_senses(request: TaskRequest) -> TrainingRun:
@@ -44,16 +40,15 @@ def prepare_senses(request: TaskRequest) -> TrainingRun:
 
     pairs = read(request.only_train)
     if request.dev is None:
-        pairs, dev = hold_out(pairs, request.options.seed)
+        pairs, dev = hold_out_words(pairs, request.options.seed)
     else:
         dev = read(request.dev)
-    fitted = random.Random(request.options.seed).sample(pairs, min(len(pairs), FITTED_PAIRS))
     return TrainingRun(
         model=SenseModel(encoder),
         transformer=encoder.transformer,
         examples=pairs,  # type: ignore[arg-type]
         collate=lambda batch: collate_senses(encoder, batch),
-        evaluate=lambda: measure_senses(encoder, fitted, dev),
+        evaluate=lambda: measure_senses(encoder, dev),
         goal="accuracy",
         save=encoder.save,
         facts={
@@ -105,10 +100,30 @@ def collate_senses(encoder: TrainableEncoder, pairs: Sequence[SensePair]) -> Bat
     return {**batch._asdict(), "is_match": labels}
 
 
-def measure_senses(
-    encoder: TrainableEncoder, fitted: Sequence[SensePair], pairs: Sequence[SensePair]
-) -> Measures:
-    """Accuracy of a threshold on the cosines of pairs, which is fitted on others."""
-    threshold = best_threshold(pair_cosines(encoder, fitted), matches(fitted))
-    found = pair_cosines(encoder, pairs) >= threshold
-    return {"accuracy": float((found == matches(pairs)).mean()), "threshold": threshold}
+def hold_out_words(
+    pairs: Sequence[SensePair], seed: int
+) -> tuple[list[SensePair], list[SensePair]]:
+    """Pairs to train on and to evaluate on; no word is on both sides, if there are several: what
+    is learnt of single words says nothing of others.
+
+    Raises:
+        RequestError: there are too few.
+    """
+    words = list(dict.fromkeys(pair.word for pair in pairs))
+    if len(words) < 2:
+        return hold_out(pairs, seed)
+    held = frozenset(hold_out(words, seed)[1])
+    return (
+        [pair for pair in pairs if pair.word not in held],
+        [pair for pair in pairs if pair.word in held],
+    )
+
+
+def measure_senses(encoder: TrainableEncoder, pairs: Sequence[SensePair]) -> Measures:
+    """Accuracy of a threshold on the cosines of pairs, fitted on half of them and tried on the
+    other, and the one that is best for all."""
+    cosines, is_match = pair_cosines(encoder, pairs), matches(pairs)
+    return {
+        "accuracy": cross_fitted_accuracy(cosines, is_match),
+        "threshold": best_threshold(cosines, is_match),
+    }
