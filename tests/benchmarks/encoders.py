@@ -8,6 +8,7 @@ Takes the folder of labelled data, which is not part of the project: the layout 
 from __future__ import annotations
 
 import argparse
+import json
 import shutil
 import sys
 import tempfile
@@ -27,6 +28,9 @@ from harness import (
 )
 
 SEED = 1
+REST = "rest.parquet"
+"""Rows of words that were not trained on, which thresholds are fitted on."""
+
 HEAD = ["task", "trained on", "measured on", "measure", "before", "after", "published"]
 COARSE = "coarsewsd20"
 
@@ -84,9 +88,8 @@ SENSES = (
     Measurement(
         name="WiC dev",
         command=("senses", "pairs"),
-        files=("wic/train.parquet", "wic/dev.parquet"),
+        files=(REST, "wic/dev.parquet"),
         measures=("accuracy",),
-        options=("--full",),
         # Wang et al. 2019 (SuperGLUE), table 3: BERT-large, on its test set; Liu et al. 2021
         published="BERT-large 69.6 (test), MirrorWiC 71.9",
     ),
@@ -112,6 +115,8 @@ class Benchmark:
         dev: file that picks the checkpoint; None for a tenth of `train`.
         options: of the command.
         rows: rows to train on; all when None.
+        pairs: pairs of uses, of which a tenth of the words are left for thresholds; `train` itself
+            if that is what is trained on.
         measured: before and after.
     """
 
@@ -120,6 +125,7 @@ class Benchmark:
     dev: str | None = None
     options: tuple[str, ...] = ()
     rows: int | None = None
+    pairs: str | None = None
     measured: tuple[Measurement, ...]
 
 
@@ -128,10 +134,18 @@ BENCHMARKS = (
         task="similarity", train="stsb/train.parquet", dev="stsb/dev.parquet", measured=(STSB,)
     ),
     Benchmark(task="retrieval", train="squad_v1/train.parquet", rows=12_000, measured=SEARCHES),
-    Benchmark(task="senses", train="wic/train.parquet", measured=SENSES),
+    Benchmark(
+        task="senses",
+        train="wic/train.parquet",
+        pairs="wic/train.parquet",
+        options=("--learning-rate", "1e-4"),
+        measured=SENSES,
+    ),
     Benchmark(
         task="senses-unsupervised",
         train="wikipedia_en_2015/wiki-00.parquet",
+        pairs="wic/train.parquet",
+        options=("--limit", "400", "--window", "32", "--learning-rate", "5e-5"),
         measured=SENSES,
     ),
 )
@@ -166,9 +180,13 @@ def _rows(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> list
     """Lines of the table; what fails is said in one."""
     room.mkdir()
     try:
-        before = [_measure(m, options.data, None) for m in benchmark.measured]
+        if benchmark.pairs:
+            pairs = options.data / benchmark.pairs
+            command = child(__file__, "split", pairs, room / "words.parquet", room / REST)
+            measure(command, environment())
+        before = [_measure(m, options.data, room, None) for m in benchmark.measured]
         trained = _train(benchmark, room, options)
-        after = [_measure(m, options.data, room / "model") for m in benchmark.measured]
+        after = [_measure(m, options.data, room, room / "model") for m in benchmark.measured]
     except ChildFailedError as error:
         return [[benchmark.task, "", "", str(error), "", "", ""]]
     return [
@@ -179,7 +197,9 @@ def _rows(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> list
 
 def _train(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> str:
     """Train; what it was trained on and what that took."""
-    train: str | Path = options.data / benchmark.train
+    train = options.data / benchmark.train
+    if benchmark.train == benchmark.pairs:
+        train = room / "words.parquet"
     most = min((n for n in (benchmark.rows, options.rows) if n is not None), default=None)
     if most is not None:
         drawn = room / "train.parquet"
@@ -195,11 +215,12 @@ def _train(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> str
     )
 
 
-def _measure(measurement: Measurement, data: Path, model: Path | None) -> str:
+def _measure(measurement: Measurement, data: Path, room: Path, model: Path | None) -> str:
     """The measures of a model, in percent."""
     files: list[Path] = []
     for name in measurement.files:
-        files += sorted(data.glob(name)) if "*" in name else [data / name]
+        place = room if name == REST else data
+        files += sorted(place.glob(name)) if "*" in name else [place / name]
     model_option = ["--model", model] if model else []
     command = tool("evaluate", *measurement.command, *files, *measurement.options, *model_option)
     found = _json(*command, "--format", "json")
@@ -223,12 +244,25 @@ def draw(path: str, n_rows: str, out: str) -> None:
     pq.write_table(table.take(chosen), out)
 
 
+def split(path: str, train: str, rest: str) -> None:
+    """Write the rows of nine tenths of the words to one file, and of the others to another."""
+    import numpy as np
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    words = np.array(table["word"].to_pylist())
+    different = np.unique(words)
+    chosen = np.random.default_rng(SEED).permutation(different)[: len(different) // 10]
+    is_rest = np.isin(words, chosen)
+    pq.write_table(table.filter(pa.array(~is_rest)), train)
+    pq.write_table(table.filter(pa.array(is_rest)), rest)
+
+
 def _json(*command: str | Path) -> Any:
     output = measure(command, environment()).output
-    import json
-
     return json.loads(output[min(i for c in "[{" if (i := output.find(c)) >= 0) :])
 
 
-if __name__ == "__main__" and not run_child({"draw": draw}):
+if __name__ == "__main__" and not run_child({"draw": draw, "split": split}):
     main()
