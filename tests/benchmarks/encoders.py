@@ -90,6 +90,7 @@ SENSES = (
         command=("senses", "pairs"),
         files=(REST, "wic/dev.parquet"),
         measures=("accuracy",),
+        options=("--full",),
         # Wang et al. 2019 (SuperGLUE), table 3: BERT-large, on its test set; Liu et al. 2021
         published="BERT-large 69.6 (test), MirrorWiC 71.9",
     ),
