@@ -12,6 +12,7 @@ CONSTRAINTS := .ci/constraints.txt
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check --no-input
 RUNTIME := $(VENV)/.installed-runtime
 DEV := $(VENV)/.installed-dev
+TESTS := tests/safety/ tests/jobs/ $(filter-out tests/safety/ tests/jobs/ tests/benchmarks/, $(wildcard tests/*/))
 DEMO_INDEX := .demo/wikipedia.index
 
 # Named with its exact version so that no newer build, with gigabytes of CUDA libraries, is chosen.
@@ -31,7 +32,7 @@ demo: $(RUNTIME)
 
 # The files that take longest go first, so that no process is left with one of them at the end.
 test: lint types
-	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder tests/safety tests/jobs tests
+	$(BIN)/python -m pytest --numprocesses auto --dist loadfile --no-loadscope-reorder $(TESTS)
 
 install: $(DEV)
 
