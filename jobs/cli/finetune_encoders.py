@@ -73,7 +73,7 @@ def finetune_retrieval_command(**options: Any) -> None:
 @data_options
 @use_column_options("label or same")
 @window_option
-@training_options(epochs=3, batch=32, learning_rate=2e-5)
+@training_options(epochs=3, batch=32, learning_rate=1e-4)
 def finetune_senses_command(**options: Any) -> None:
     """Pairs of uses of a word, and whether they have one sense: those that have get near.
 

@@ -139,7 +139,6 @@ BENCHMARKS = (
         task="senses",
         train="wic/train.parquet",
         pairs="wic/train.parquet",
-        options=("--learning-rate", "1e-4"),
         measured=SENSES,
     ),
     Benchmark(
