@@ -241,7 +241,8 @@ def _null_invalid(column: pa.Array, counts: Counter[str]) -> pa.Array:
     valid = []
     for i in range(len(column)):
         try:
-            column.slice(i, 1).validate(full=True)
+            # Not a slice: one of a list has the values of all rows behind it.
+            column.take(pa.array([i])).validate(full=True)
             valid.append(True)
         except pa.ArrowInvalid:
             valid.append(False)

@@ -153,6 +153,15 @@ def test_an_invalid_value_of_a_dictionary_nulls_only_its_own_rows(tmp_path: Path
     assert counts == Counter({INVALID_METADATA: 1})
 
 
+def test_an_invalid_value_of_a_list_nulls_only_its_own_row(tmp_path: Path) -> None:
+    """Of lists of texts, the one with invalid UTF-8 is null, and the others stay."""
+    values = strings_of_bytes([b"en", b"\xff", b"de", b"fr"])
+    tags = pa.ListArray.from_arrays(pa.array([0, 1, 2, 4], pa.int32()), values)
+    batches, counts = read(write(tmp_path / "x.parquet", {"text": TEXTS, "tags": tags}))
+    assert metadata_of(batches).column("tags").to_pylist() == [["en"], None, ["de", "fr"]]
+    assert counts == Counter({INVALID_METADATA: 1})
+
+
 def test_string_views_in_metadata_follow_their_rows(tmp_path: Path) -> None:
     """A string_view column of metadata is read like a string one when rows are left out."""
     lang = pa.array(["en", "fr", None, "de"]).cast(pa.string_view())
