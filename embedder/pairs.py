@@ -41,9 +41,10 @@ def read_scored_pairs(
     """
     names = {**PAIR_COLUMNS, **(columns or {})}
     table = read_whole_table(path)
-    check_columns(list(names.values()), table, path)
+    wanted = list(dict.fromkeys(names.values()))
+    check_columns(wanted, table, path)
     pairs = []
-    for number, row in enumerate(table_rows(table), 1):
+    for number, row in enumerate(table_rows(table.select(wanted)), 1):
         first, second = (text_in(row, names[role], number, path) for role in ("text1", "text2"))
         score = value_in(row, names["score"], number, path)
         if not isinstance(score, int | float) or not math.isfinite(score):

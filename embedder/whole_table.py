@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -17,6 +19,7 @@ def read_whole_table(path: str | Path) -> pa.Table:
 
     Raises:
         SourceError: the file cannot be read, or has no rows.
+        ColumnError: a column holds text that is no valid UTF-8.
     """
     try:
         table = pq.read_table(path)
@@ -27,7 +30,28 @@ def read_whole_table(path: str | Path) -> pa.Table:
         ) from error
     if not table.num_rows:
         raise SourceError(f"{path} has no rows.", "There is nothing to measure.")
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if not _is_valid(column):
+            raise ColumnError(
+                f"Row {_first_invalid(column)} of {path} has invalid UTF-8 in the column {name!r}.",
+                "Correct the row, or leave the column out of the file.",
+            )
     return table
+
+
+def _is_valid(column: pa.ChunkedArray) -> bool:
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _first_invalid(column: pa.ChunkedArray) -> int:
+    """The number of the first row, from 1, that is not valid, in a column that has one."""
+    counts = range(1, len(column))
+    # Taken, not sliced: a slice of lists is checked with the values of all rows.
+    return 1 + bisect_left(counts, True, key=lambda n: not _is_valid(column.take(np.arange(n))))
 
 
 def table_rows(table: pa.Table) -> list[dict[str, Any]]:
