@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import subprocess
 from collections.abc import Callable, Sequence
@@ -202,10 +203,22 @@ def test_threshold_agrees_with_trying_all() -> None:
 
 def test_a_threshold_is_tried_on_other_pairs() -> None:
     """Each half of the pairs is measured with the threshold of the other: clear pairs are all
-    right; where every other pair is the other way round, one of four is, by any threshold."""
+    right, also where matches and others come by turns; where the halves contradict each other,
+    one of four is."""
     values = np.array([0.1, 0.2, 0.8, 0.9])
-    assert cross_fitted_accuracy(values, np.array([False, False, True, True])) == 1
-    assert cross_fitted_accuracy(values[[0, 1, 3, 2]], np.array([False, True, True, False])) == 0.25
+    matches = np.array([False, False, True, True])
+    assert cross_fitted_accuracy(values, matches) == 1
+    turns = np.array([0, 2, 1, 3])
+    assert cross_fitted_accuracy(values[turns], matches[turns]) == 1
+    assert cross_fitted_accuracy(np.array([0.1, 0.9, 0.1, 0.9]), matches) == 0.25
+
+
+@pytest.mark.parametrize("matches", list(itertools.product([False, True], repeat=3)))
+def test_both_halves_have_pairs(matches: tuple[bool, ...]) -> None:
+    """Two or three pairs can be measured, whatever they are."""
+    for n in (2, 3):
+        found = cross_fitted_accuracy(np.arange(n, dtype=np.float64), np.array(matches[:n]))
+        assert 0 <= found <= 1
 
 
 def test_similarity_is_of_ranks() -> None:

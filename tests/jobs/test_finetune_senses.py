@@ -145,6 +145,16 @@ def corpus(tmp_path: Path) -> Path:
     return write_corpus(tmp_path / "corpus.parquet", [*texts, None, " "])
 
 
+def test_one_pair_is_not_enough_to_evaluate_on(options: FinetuneOptions, tmp_path: Path) -> None:
+    """A threshold needs pairs to be tried on beside those that it is fitted on, named or held
+    out."""
+    one = write(tmp_path / "one.parquet", rows()[:1])
+    few = write(tmp_path / "few.parquet", [rows()[0], rows()[4]])
+    for changes in ({"dev": one}, {"dev": None, "train": (few,)}):
+        with pytest.raises(RequestError, match=r"only one pair .*--eval"):
+            finetune(replace(options, **changes))
+
+
 def test_views_of_uses_are_learned(options: FinetuneOptions, corpus: Path) -> None:
     """The loss on uses that are held out falls, and their other views are found more often."""
     asked = replace(

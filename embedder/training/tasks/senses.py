@@ -14,6 +14,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from embedder.errors import RequestError
 from embedder.threshold import best_threshold, cross_fitted_accuracy
 from embedder.training.encoder import TrainableEncoder, open_trainable
 from embedder.training.run import Batch, Measures, TrainingRun
@@ -30,7 +31,8 @@ def prepare_senses(request: TaskRequest) -> TrainingRun:
 
     Raises:
         SourceError, ColumnError, LabelError: the data cannot be used.
-        ModelError: the model cannot be.
+        RequestError: there is one pair to evaluate on.
+        ModelError: the model cannot be used.
     """
     encoder = open_trainable(request.model)
     window = min(request.settings.get("window", encoder.spec.max_tokens), encoder.spec.max_tokens)
@@ -43,6 +45,7 @@ def prepare_senses(request: TaskRequest) -> TrainingRun:
         pairs, dev = hold_out_words(pairs, request.options.seed)
     else:
         dev = read(request.dev)
+    check_several(dev)
     return TrainingRun(
         model=SenseModel(encoder),
         transformer=encoder.transformer,
@@ -117,6 +120,15 @@ def hold_out_words(
         [pair for pair in pairs if pair.word not in held],
         [pair for pair in pairs if pair.word in held],
     )
+
+
+def check_several(pairs: Sequence[SensePair]) -> None:
+    """Raise RequestError unless there are pairs to fit a threshold on and others to try it on."""
+    if len(pairs) < 2:
+        raise RequestError(
+            "There is only one pair to evaluate on, and a threshold is fitted on half of them.",
+            "Name a file with more pairs in --eval.",
+        )
 
 
 def measure_senses(encoder: TrainableEncoder, pairs: Sequence[SensePair]) -> Measures:

@@ -25,6 +25,7 @@ from embedder.training.run import Batch, Measures, TrainingRun
 from embedder.training.sense_pairs import SensePair, matches, pair_cosines, read_sense_pairs
 from embedder.training.span_masks import draw_spans
 from embedder.training.task import TaskRequest, hold_out
+from embedder.training.tasks.senses import check_several
 from embedder.training.use_pooling import pool_uses, stack_uses
 from embedder.use_sample import DrawnUse, UseSample
 
@@ -70,8 +71,7 @@ def prepare_senses_unsupervised(request: TaskRequest) -> TrainingRun:
     pairs = []
     if request.dev is not None:
         pairs = read_sense_pairs(request.dev, encoder.tokenizer, window)
-        if len(pairs) < 2:
-            raise RequestError(f"{request.dev} has one pair.", "Name a file with more.")
+        check_several(pairs)
     uses, n_texts = _draw_uses(request, encoder, window)
     held: list[NumberedUse] = []
     if not pairs:
