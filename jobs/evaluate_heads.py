@@ -5,12 +5,13 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
 from embedder.errors import RequestError
+from embedder.heads.columns import label_text
 from embedder.heads.measures import (
     LabelScore,
     classification_measures,
@@ -104,7 +105,7 @@ def evaluate_classifier(
         data=str(data),
         engine=head.description,
         n_rows=len(read),
-        n_unseen=len(set(read.labels) - set(file.labels)),
+        n_unseen=_n_unseen(read.labels, file),
         summary=classification_measures(read.labels, found),
         labels=classification_scores(read.labels, found),
     )
@@ -136,17 +137,21 @@ def evaluate_tagger(
     read = read_tagged_sentences(data, {**file.columns, **(columns or {})})
     head = open_head(folder, options)
     found = predict_column(head, {"tokens": read.sentences}, "tags", progress)
-    known = {tag for row in read.tags for tag in row}
     return HeadReport(
         task=file.task,
         model=str(folder),
         data=str(data),
         engine=head.description,
         n_rows=len(read),
-        n_unseen=len(known - set(file.labels)),
+        n_unseen=_n_unseen([tag for row in read.tags for tag in row], file),
         summary=tagging_measures(read.tags, found, file.labels),
         labels=tagging_scores(read.tags, found, file.labels),
     )
+
+
+def _n_unseen(labels: Iterable[Label], file: HeadFile) -> int:
+    """How many different labels were none in training, told apart as measures tell them."""
+    return len(set(map(label_text, labels)) - set(map(label_text, file.labels)))
 
 
 def read_file_of(folder: str | Path, task: HeadTask) -> HeadFile:

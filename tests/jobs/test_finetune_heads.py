@@ -16,11 +16,13 @@ from corpora import assert_refused
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from in_process import Here
+from tiny_heads import make_head
 
 from embedder.errors import LabelError
 from embedder.heads.protocol import HeadOptions, HeadTask, open_head, read_head_file
 from embedder.training.options import Schedule, TrainingOptions, TrainPrecision
 from jobs import FinetuneOptions, TrainingSummary, finetune
+from jobs.evaluate_heads import evaluate_classifier
 
 Rows = dict[str, list[Any]]
 
@@ -373,3 +375,15 @@ def test_evaluation_refuses(here: Here, trained: Trained, tmp_path: Path, tiny_m
     base = ["evaluate", "classify", head, data, "-q"]
     assert_refused(here(*base, "--label", "gold"), "no column 'gold'")
     assert_refused(here(*base, "--out", tmp_path / "x.parquet"), "not written as parquet")
+
+
+def test_labels_of_another_type_are_counted_as_measured(tmp_path: Path) -> None:
+    """Numbers written as texts are the labels of training; true and 1 are not one label."""
+    folder = make_head(tmp_path / "head")
+    file = replace(read_head_file(folder), labels=(1, 2, 3))
+    file.write(folder)
+    for labels, n_unseen in ((["1", "2"] * 4, 0), ([True, False] * 4, 2)):
+        data = write(tmp_path / "data.parquet", {"text": TEXTS, "label": labels})
+        report = evaluate_classifier(folder, data, HeadTask.CLASSIFY)
+        assert report.n_unseen == n_unseen
+        assert (report.summary["accuracy"] == 0) == bool(n_unseen)
