@@ -11,6 +11,7 @@ from torch.utils.data import DataLoader
 from embedder.training.devices import choose_device, choose_precision
 from embedder.training.loop import count_steps, evaluation_interval
 from embedder.training.options import TrainingOptions, TrainPrecision
+from embedder.training.parameters import choose_parameters
 from embedder.training.run import Estimate, TrainingRun
 
 N_STEPS = 3
@@ -18,16 +19,18 @@ DTYPES = {TrainPrecision.BF16: torch.bfloat16, TrainPrecision.FP16: torch.float1
 
 
 def estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
-    """Time a few steps and one evaluation; the model stays as it is.
+    """Time a few steps and one evaluation of a model that is not used afterwards.
 
     Raises:
         EngineError: the device is not there.
-        RequestError: the device cannot compute in this precision.
+        RequestError: the device cannot compute in this precision, or the layers to freeze are not
+            there.
     """
     n_steps, _ = count_steps(run, options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device, precision = choose_device(options), choose_precision(options)
+    choose_parameters(run.model, run.transformer, options)
     before = copy.deepcopy(run.model.state_dict())
     run.model.to(device).train()
     loader = DataLoader(

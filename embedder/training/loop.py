@@ -58,9 +58,11 @@ def train(
 
     Raises:
         EngineError: the device is not there, memory is short, or the loss is not finite.
-        RequestError: the device cannot compute in this precision.
+        RequestError: the device cannot compute in this precision, or no weights are left to train.
     """
     started = time.monotonic()
+    # Checkpoints name each other; a run may go on from another working directory.
+    folder = folder.resolve()
     trainer = _Trainer(run, options, folder, report)
     checkpoint = find_checkpoint(folder)
     before = read_seconds(checkpoint)
@@ -93,7 +95,7 @@ class _Trainer(Trainer):
         self.precision = choose_precision(options)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        choose_parameters(run.transformer, options)
+        choose_parameters(run.model, run.transformer, options)
         if options.checkpointing:
             run.transformer.activation_checkpointing_enable()  # type: ignore[operator]
         reporting.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -108,7 +110,7 @@ class _Trainer(Trainer):
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
         if options.patience:
-            self.add_callback(EarlyStoppingCallback(options.patience))
+            self.add_callback(_Patience(options.patience))
 
     def _arguments(self) -> TrainingArguments:
         options = self.options
@@ -153,6 +155,10 @@ class _Trainer(Trainer):
 
             allow_sharding_on_cpu()
         super().create_accelerator_and_postprocess()
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if not self.control.should_training_stop:  # as after a run that had ended, but for writing
+            super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
         """Measures of the model on held-out data, as the task takes them."""
@@ -264,6 +270,18 @@ def _without_copies(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tens
             seen.add(place)
             kept[name] = tensor.detach().cpu().contiguous()
     return kept
+
+
+class _Patience(EarlyStoppingCallback):
+    """Stops a run that gets no better; a resumed run has as much patience left as it had."""
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        """Take up the count of the checkpoint; that of a new run is 0."""
+        super().on_train_begin(args, state, control, **kwargs)  # type: ignore[no-untyped-call]
+        name = "early_stopping_patience_counter"
+        count = state.stateful_callbacks[type(self).__name__]["attributes"][name]
+        self.early_stopping_patience_counter = count
+        control.should_training_stop = count >= self.early_stopping_patience
 
 
 class _Listener(TrainerCallback):

@@ -13,21 +13,27 @@ LORA_SCALE = 2
 LORA_DROPOUT = 0.05
 
 
-def choose_parameters(transformer: nn.Module, options: TrainingOptions) -> None:
+def choose_parameters(model: nn.Module, transformer: nn.Module, options: TrainingOptions) -> None:
     """Freeze what is not to be trained, and put low-rank updates beside what is.
 
     Args:
-        transformer: a Hugging Face encoder; what stands outside of it is always trained.
+        model: all that is trained.
+        transformer: the Hugging Face encoder in it; what stands outside of it is always trained.
         options: `freeze` and `lora` of them.
 
     Raises:
-        RequestError: more layers are to be frozen than there are.
+        RequestError: more layers are to be frozen than there are, or nothing is left to train.
     """
     layers = find_layers(transformer)
     if options.freeze > len(layers):
         raise RequestError(
             f"{options.freeze} layers are to be frozen, and the model has {len(layers)}.",
             f"Give --freeze a number from 1 to {len(layers)}.",
+        )
+    if options.freeze == len(layers) and (options.lora or not _has_more(model, transformer)):
+        raise RequestError(
+            f"All {len(layers)} layers are to be frozen, and nothing is left to train.",
+            f"Give --freeze a number below {len(layers)}.",
         )
     if options.lora:
         _add_lora(transformer, layers[options.freeze :], options.lora)
@@ -52,6 +58,12 @@ def find_layers(transformer: nn.Module) -> list[nn.Module]:
     """The layers of a transformer, the first first; they are its longest list of modules."""
     lists = [list(m) for m in transformer.modules() if isinstance(m, nn.ModuleList)]
     return max(lists, key=len, default=[])
+
+
+def _has_more(model: nn.Module, transformer: nn.Module) -> bool:
+    """Whether a model has weights to train outside of its transformer."""
+    inside = {id(weight) for weight in transformer.parameters()}
+    return any(w.requires_grad and id(w) not in inside for w in model.parameters())
 
 
 def _embeddings(transformer: nn.Module) -> nn.Module:

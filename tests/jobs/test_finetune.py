@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -22,8 +23,10 @@ from in_process import Here
 from embedder import EncoderOptions, open_encoder
 from embedder.errors import LabelError, RequestError
 from embedder.specs import Engine
+from embedder.training import loop
 from embedder.training.options import TrainingOptions, TrainPrecision
 from jobs import FinetuneOptions, finetune
+from jobs.finetuning import estimate_finetune
 
 TEXTS = [
     ("the river bank", "the green bank of the river", 5.0),
@@ -210,6 +213,40 @@ def test_patience_stops_a_run_that_gets_no_better(options: FinetuneOptions) -> N
     training = replace(options.training, learning_rate=1e-12, evaluate_every=1, patience=2)
     record = finetune(replace(options, training=training)).record
     assert record.stopped_early and record.n_steps == 3
+
+
+@pytest.mark.parametrize("step", [2, 3])
+def test_a_resumed_run_has_no_more_patience(options: FinetuneOptions, step: int) -> None:
+    """Interrupted while patience lasts, or when it is over but for writing, and run again from
+    elsewhere, a run stops where it would have stopped, with the best step's weights."""
+    training = replace(options.training, learning_rate=1e-12, evaluate_every=1, patience=2)
+    asked = replace(options, training=training, out=Path(os.path.relpath(options.out)))
+    finish = loop.finish_checkpoint
+
+    def interrupt(folder: Path, number: int, **rest: Any) -> None:
+        finish(folder, number, **rest)
+        if number == step:
+            raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(loop, "finish_checkpoint", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(asked)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.chdir(Path(options.out).parent.parent)
+        record = finetune(replace(asked, out=options.out)).record
+    assert record.stopped_early and (record.n_steps, record.best_step) == (3, 1)
+
+
+def test_something_is_left_to_train(options: FinetuneOptions) -> None:
+    """With all layers frozen there is nothing to train, or nothing to put low-rank updates
+    beside; a dry run says so too."""
+    for changes in ({"freeze": 2}, {"freeze": 2, "lora": 2}):
+        asked = replace(options, training=replace(options.training, **changes))
+        with pytest.raises(RequestError, match=r"All 2 layers are to be frozen, .*--freeze"):
+            finetune(asked)
+        with pytest.raises(RequestError, match="All 2 layers are to be frozen"):
+            estimate_finetune(asked)
 
 
 def test_checkpointing_and_accumulation_change_nothing_but_memory(

@@ -25,7 +25,6 @@ TEXTS = (
 )
 
 
-@pytest.mark.slow
 def data() -> dict[str, Any]:
     """Columns for all of the tasks; two questions have no answer."""
     ends = [text.split()[-1] for text in TEXTS]
