@@ -254,18 +254,17 @@ def test_equal_documents_are_on_one_side(tmp_path: Path) -> None:
     """A text that comes twice is never trained on and held out at once; and one document at least
     is held out."""
     documents = some_documents(20)
-    _, train, validation, _ = write(tmp_path, documents + documents)
-    trained, held = (
-        {bytes(d) for d in np.split(p, np.flatnonzero(p == 3) + 1)[:-1]}
-        for p in (
-            np.concatenate([part.packed(i)[0] for i in range(len(part))])
-            for part in (train, validation)
+    for name, some, share in (("many", documents, 0.2), ("few", documents[:3], 1e-9)):
+        (tmp_path / name).mkdir()
+        _, train, validation, _ = write(tmp_path / name, some + some, held_out=share)
+        trained, held = (
+            {bytes(d) for d in np.split(p, np.flatnonzero(p == 3) + 1)[:-1]}
+            for p in (
+                np.concatenate([part.packed(i)[0] for i in range(len(part))])
+                for part in (train, validation)
+            )
         )
-    )
-    assert trained and held and not trained & held
-    (tmp_path / "few").mkdir()
-    _, train, validation, _ = write(tmp_path / "few", documents[:3], held_out=1e-9)
-    assert len(train) and len(validation)
+        assert trained and held and not trained & held
 
 
 def test_pairs_are_what_they_say(tmp_path: Path) -> None:

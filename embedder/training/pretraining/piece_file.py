@@ -156,16 +156,18 @@ def write_pieces(
         _writing(folder / VALIDATION, special, layout) as validation,
     ):
         edge = int(layout.held_out * 2**64)
-        nearest: tuple[int, list[Sentence]] | None = None
+        nearest, waiting = 1 << 64, list[list[Sentence]]()
         for digest, sentences in _documents(batches, tokenizer, layout):
             if digest < edge:
                 validation.write(sentences)
-            elif nearest is None or (digest < nearest[0] and not validation.n_documents):
-                train.write(nearest[1] if nearest else [])
-                nearest = digest, sentences
-            else:
+            elif digest > nearest or validation.n_documents:
                 train.write(sentences)
-        (train if validation.n_documents else validation).write(nearest[1] if nearest else [])
+            else:
+                if digest < nearest:
+                    train.write_all(waiting)
+                    nearest, waiting = digest, []
+                waiting.append(sentences if not waiting else waiting[0])  # they are equal
+        (train if validation.n_documents else validation).write_all(waiting)
     return PieceCounts(
         n_documents=train.n_documents + validation.n_documents,
         n_held_out=validation.n_documents,
@@ -242,6 +244,11 @@ class _PartWriter:
         self._segment = (layout.length - special.n_around - len(special.after)) // 2
         self._n_written = 0
         self.n_documents = self.n_pieces = self.n_too_short = 0
+
+    def write_all(self, documents: Iterable[Sequence[Sentence]]) -> None:
+        """Write some documents."""
+        for sentences in documents:
+            self.write(sentences)
 
     def write(self, sentences: Sequence[Sentence]) -> None:
         """Write a document; one that is too short is counted and left out."""
