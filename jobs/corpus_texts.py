@@ -12,6 +12,7 @@ from embedder.columns import ColumnRequest
 from embedder.corpus import open_corpus, read_shards, shard_digest
 from embedder.errors import EmbedderError, SourceError
 from embedder.specs import digest_of
+from indexes.durable import replace_file
 from jobs.progress import Progress
 
 RECORD_FILE = "left-out.json"
@@ -76,7 +77,7 @@ class CorpusTexts:
                 "Name another column with --text.",
             )
         if self._record is not None:
-            self._record.write_text(json.dumps(dict(sorted(self.counts.items()))), "utf-8")
+            replace_file(self._record, json.dumps(dict(sorted(self.counts.items()))).encode())
 
     @contextlib.contextmanager
     def remembering(self, room: Path) -> Iterator[None]:

@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 WHOLE_FILE = "whole.json"
 """Written last, when all else of a checkpoint is on disk."""
@@ -29,15 +30,24 @@ def finish_checkpoint(folder: Path, step: int, *, seconds: float) -> None:
         seconds: how long the run has taken so far.
     """
     path = _path(folder, step)
-    for part in sorted(path.rglob("*")):
-        if part.is_file():
-            _sync(part)
-    temporary = path / f"{WHOLE_FILE}.tmp"
-    temporary.write_text(json.dumps({"seconds": seconds}), "utf-8")
-    _sync(temporary)
-    temporary.replace(path / WHOLE_FILE)
-    _sync(path)
+    sync_all(path)
+    write_json(path / WHOLE_FILE, {"seconds": seconds})
     _sync(folder)
+
+
+def write_json(path: Path, content: Any) -> None:
+    """Write a file that is there whole, whatever happens, or as it was."""
+    temporary = path.with_name(f"{path.name}.tmp")
+    temporary.write_text(json.dumps(content), "utf-8")
+    _sync(temporary)
+    temporary.replace(path)
+    _sync(path.parent)
+
+
+def sync_all(folder: Path) -> None:
+    """Bring all of a folder to disk, so that it can be named as done."""
+    for path in (*sorted(folder.rglob("*")), folder):
+        _sync(path)
 
 
 def remove_others(folder: Path, kept: set[int | None]) -> None:

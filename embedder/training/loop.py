@@ -22,6 +22,7 @@ from embedder.training.checkpoints import (
     finish_checkpoint,
     read_seconds,
     remove_others,
+    write_json,
 )
 from embedder.training.devices import (
     choose_device,
@@ -327,9 +328,7 @@ def _measure_start(trainer: _Trainer, folder: Path) -> Measures:
     if trainer.run.goal not in measures:
         raise KeyError(f"{trainer.run.goal} is not among {sorted(measures)}")
     if is_main_process():
-        temporary = path.with_suffix(".tmp")
-        temporary.write_text(json.dumps(measures), "utf-8")
-        temporary.replace(path)
+        write_json(path, measures)
     return measures
 
 

@@ -22,6 +22,7 @@ from embedder.errors import RequestError, SourceError
 from embedder.passages import BLOCK_CHARACTERS
 from embedder.sentences import split_sentences
 from embedder.tokens import Pieces, Tokenizer
+from embedder.training.checkpoints import sync_all
 
 PIECES, ENDS, TRAIN, HELD_OUT = "pieces.bin", "ends.npy", "train.npy", "held_out.npy"
 KIND = np.dtype(np.uint32)
@@ -101,6 +102,7 @@ def write_texts(
         train, held_out = _split(own, owners, layout.held_out)
         np.save(made / TRAIN, train)
         np.save(made / HELD_OUT, held_out)
+        sync_all(made)
         made.rename(folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)

@@ -17,6 +17,7 @@ import numpy as np
 from embedder.checkpoint import Checkpoint, open_checkpoint
 from embedder.errors import ModelError, OutputError, RequestError, SourceError
 from embedder.tokens import Tokenizer
+from embedder.training.checkpoints import sync_all
 from embedder.training.devices import check_sharding, is_main_process
 from embedder.training.encoder import TrainableEncoder
 from embedder.training.options import TrainingOptions
@@ -123,6 +124,7 @@ def prepare_text(
             made.mkdir()
             try:
                 _fill(made, texts, options, seed)
+                sync_all(made)
                 made.rename(folder)
             finally:
                 shutil.rmtree(made, ignore_errors=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import numpy as np
@@ -169,6 +170,29 @@ def test_one_document_at_least_is_held_out(tmp_path: Path, tiny_model: Path) -> 
     with pytest.raises(SourceError, match="no text"):
         write(tmp_path, tokenizer, [])
     assert sorted(path.name for path in tmp_path.iterdir()) == ["b"]
+
+
+def test_texts_are_on_disk_before_they_have_their_name(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All files have been synced when the folder appears, so a run that goes on after a loss of
+    power finds them whole."""
+    synced: set[int] = set()
+    before: list[set[int]] = []
+    sync, rename = os.fsync, Path.rename
+
+    def note(handle: int) -> None:
+        synced.add(os.fstat(handle).st_ino)
+        sync(handle)
+
+    def note_rename(path: Path, target: Path) -> Path:
+        before.append(set(synced))
+        return rename(path, target)
+
+    monkeypatch.setattr(os, "fsync", note)
+    monkeypatch.setattr(Path, "rename", note_rename)
+    folder = write(tmp_path, Tokenizer(open_checkpoint(str(tiny_model))), TEXTS)
+    assert {path.stat().st_ino for path in (folder, *folder.iterdir())} == before[-1]
 
 
 def test_measures_are_of_held_out_texts(tmp_path: Path, teacher_folder: Path) -> None:
