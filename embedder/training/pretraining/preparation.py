@@ -213,8 +213,8 @@ def _check_counts(counts: PieceCounts, options: PretrainingOptions) -> None:
         raise SourceError(f"The corpus holds {found}.", "Name another column with --text.")
     if counts.n_documents == counts.n_held_out or not counts.n_held_out:
         raise RequestError(
-            f"The corpus holds {counts.n_documents:,} documents: one at least has to be held out for "
-            "validation, with those that equal it, and one trained on.",
+            f"The corpus holds {counts.n_documents:,} documents: one at least has to be held out "
+            "for validation, with those that equal it, and one trained on.",
             "Give more text.",
         )
 
