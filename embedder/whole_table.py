@@ -21,6 +21,11 @@ def read_whole_table(path: str | Path) -> pa.Table:
         SourceError: the file cannot be read, or has no rows.
         ColumnError: a column holds text that is no valid UTF-8.
     """
+    if Path(path).is_dir():
+        raise SourceError(
+            f"{path} is a folder, and a Parquet file is wanted.",
+            "Name a file; a model is named with --model.",
+        )
     try:
         table = pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:

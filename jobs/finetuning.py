@@ -34,7 +34,7 @@ TASKS = {
 }
 """What makes the training run of a task, by the task's name."""
 
-_PREDICT = "embedder predict {out} corpus.parquet --out predictions.parquet"
+_PREDICT = "embedder predict {out} FILE.parquet --out predictions.parquet"
 _INDEX = "embedder index corpus.parquet --model {out}"
 
 USAGES = {

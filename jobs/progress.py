@@ -72,7 +72,7 @@ class Progress:
         parts = [f"{self.stage}: {self.n_documents:,} of {self.n_documents_total:,} {self.unit}"]
         if self.n_documents:
             rate = self.n_documents / seconds
-            parts.append(f"{rate:,.0f}/s")
+            parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
             left = (self.n_documents_total - self.n_documents) / rate
             parts.append(f"{_clock(left)} left")
         n_tokens = self.n_tokens - self._n_tokens_before

@@ -206,7 +206,11 @@ def _publish(
     (made / CURVE_FILE).write_bytes(render_curve(record.curve, record.goal, title))
     (made / CARD_FILE).write_text(write_card(title, usage, request, record, run.facts), "utf-8")
     for path in sorted(made.rglob("*")):
-        sync_folder(path) if path.is_dir() else sync_file(path)
+        if path.is_file():
+            path.chmod(made.stat().st_mode & 0o666)  # safetensors lets nobody else read its files
+            sync_file(path)
+        else:
+            sync_folder(path)
     sync_folder(made)
     check_new_folder(final)
     made.rename(final)

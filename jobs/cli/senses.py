@@ -19,7 +19,7 @@ from jobs.cli.streams import FORMATS, writing_stdout
     metavar="FOLDER",
     help="The index.  [default: the one in the working folder]",
 )
-@click.option("--list", "list", is_flag=True, help="The most ambiguous words of the corpus.")
+@click.option("--list", "list", is_flag=True, help="The words whose uses lie furthest apart.")
 @click.option("--diff", metavar="INDEX", help="What rises, falls or is new in another index.")
 @click.option(
     "--by", metavar="COLUMN", help="What rises or falls over a metadata column, such as a year."
