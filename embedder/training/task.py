@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -54,17 +55,28 @@ class TaskRequest:
         return self.train[0]
 
 
-def hold_out(examples: Sequence[T], seed: int) -> tuple[list[T], list[T]]:
+def hold_out(
+    examples: Sequence[T], seed: int, key: Callable[[T], Hashable] | None = None
+) -> tuple[list[T], list[T]]:
     """Examples to train on and to evaluate on, drawn by chance.
+
+    Args:
+        examples: all of them.
+        seed: of what is drawn.
+        key: what examples have in common that stay together, so that what is learnt by heart is
+            not measured; heeded where it tells some of them apart. None to draw each by itself.
 
     Raises:
         RequestError: there are too few.
     """
-    n_held = max(1, round(len(examples) * HELD_OUT_SHARE))
     if len(examples) < 2:
         raise RequestError(
             "One example is not enough to hold some out.", "Name rows to evaluate on with --eval."
         )
-    order = list(examples)
+    groups: dict[Hashable, list[T]] = {}
+    for number, example in enumerate(examples):
+        groups.setdefault(number if key is None else key(example), []).append(example)
+    order = list(groups.values()) if len(groups) > 1 else [[example] for example in examples]
     random.Random(seed).shuffle(order)
-    return order[n_held:], order[:n_held]
+    n_held = max(1, round(len(order) * HELD_OUT_SHARE))
+    return list(chain(*order[n_held:])), list(chain(*order[:n_held]))

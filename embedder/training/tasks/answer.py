@@ -60,7 +60,7 @@ def prepare_answer(request: TaskRequest) -> TrainingRun:
     columns = AnswerColumns(**request.columns)
     questions = read_answered_questions(request.only_train, columns)
     if request.dev is None:
-        questions, dev = hold_out(questions, request.options.seed)
+        questions, dev = hold_out(questions, request.options.seed, lambda q: q.context)
     else:
         dev = read_answered_questions(request.dev, columns)
     encoder = _open_encoder(request)

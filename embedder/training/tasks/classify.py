@@ -73,7 +73,7 @@ def _prepare(task: HeadTask, request: TaskRequest) -> TrainingRun:
     encoder = open_trainable(request.model, max_tokens=request.settings.get("window"))
     examples, n_cut = _examples(encoder, texts, labels)
     if held is None:
-        examples, dev = hold_out(examples, request.options.seed)
+        examples, dev = hold_out(examples, request.options.seed, lambda x: x.pieces.tobytes())
     else:
         dev, n_cut_dev = _examples(encoder, held, labels)
         n_cut += n_cut_dev

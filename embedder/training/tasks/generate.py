@@ -36,7 +36,7 @@ def prepare_generate(request: TaskRequest) -> TrainingRun:
     read = read_generation_pairs(request.only_train, request.columns)
     pairs = read.pairs
     if request.dev is None:
-        pairs, dev = hold_out(pairs, request.options.seed)
+        pairs, dev = hold_out(pairs, request.options.seed, lambda p: p.source)
     else:
         dev = read_generation_pairs(request.dev, request.columns).pairs
     n_dev = len(dev)

@@ -33,7 +33,7 @@ def prepare_similarity(request: TaskRequest) -> TrainingRun:
     """
     pairs = read_scored_pairs(request.only_train, request.columns)
     if request.dev is None:
-        pairs, dev = hold_out(pairs, request.options.seed)
+        pairs, dev = hold_out(pairs, request.options.seed, lambda p: frozenset((p.text1, p.text2)))
     else:
         dev = read_scored_pairs(request.dev, request.columns)
     encoder = open_trainable(request.model, max_tokens=request.settings.get("window"))

@@ -58,7 +58,7 @@ def prepare_tag(request: TaskRequest) -> TrainingRun:
     labels = tag_set(read.tags, read.path, read.columns["tags"])
     sentences = [Sentence(*pair) for pair in zip(read.sentences, read.tags, strict=True)]
     if request.dev is None:
-        sentences, dev = hold_out(sentences, request.options.seed)
+        sentences, dev = hold_out(sentences, request.options.seed, lambda s: tuple(s.words))
     else:
         held = read_tagged_sentences(request.dev, request.columns)
         refuse_unseen(held.tags, labels, held.path, held.columns["tags"])
