@@ -32,7 +32,7 @@ def data_options(command: Command) -> Command:
         click.option(
             "--eval",
             metavar="DEV.parquet",
-            help="Rows to evaluate on.  [default: a tenth of TRAIN is held out, equal texts together]",
+            help="Rows to evaluate on.  [default: a tenth of TRAIN, equal texts together]",
         ),
         click.argument("train", metavar="TRAIN.parquet"),
     ):
