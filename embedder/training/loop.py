@@ -34,8 +34,6 @@ from embedder.training.options import TrainingOptions, TrainPrecision
 from embedder.training.parameters import choose_parameters, find_layers, merge_lora
 from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, TrainingRun
 
-__all__ = ["is_main_process", "train"]
-
 START_FILE = "start.json"
 """Measures before the first step, which resumed runs do not take again."""
 

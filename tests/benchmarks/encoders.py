@@ -17,8 +17,10 @@ from pathlib import Path
 from typing import Any
 
 from harness import (
+    SEED,
     ChildFailedError,
     child,
+    draw,
     environment,
     measure,
     print_machine,
@@ -27,7 +29,6 @@ from harness import (
     tool,
 )
 
-SEED = 1
 REST = "rest.parquet"
 """Rows of words that were not trained on, which thresholds are fitted on."""
 
@@ -232,16 +233,6 @@ def _find(found: Any, name: str) -> float:
     """A measure in what a command printed: of its summary, or of its only row."""
     values = found[0] if isinstance(found, list) else found.get("summary", found)
     return float(values[name])
-
-
-def draw(path: str, n_rows: str, out: str) -> None:
-    """Write some rows of a file, in an order of chance."""
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    chosen = np.random.default_rng(SEED).permutation(table.num_rows)[: int(n_rows)]
-    pq.write_table(table.take(chosen), out)
 
 
 def split(path: str, train: str, rest: str) -> None:

@@ -23,6 +23,7 @@ from typing import Any
 
 ROOT = Path(__file__).resolve().parents[2]
 SAMPLE = ROOT / "jobs" / "sample" / "corpus.parquet"
+SEED = 1
 CACHE_VARIABLE = "EMBEDDER_CACHE"
 CPU_FLAGS = ("avx2", "avx512f", "avx512_vnni", "avx512_bf16", "amx_bf16", "amx_int8")
 LIBRARIES = ("torch", "transformers", "sentence-transformers", "openvino", "nncf", "faiss-cpu")
@@ -192,3 +193,13 @@ def _accelerator() -> str:
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     names = subprocess.run(query, capture_output=True, text=True).stdout.strip().splitlines()
     return f", {', '.join(names)}" if names else ""
+
+
+def draw(path: str, n_rows: str, out: str) -> None:
+    """Write some rows of a file, in an order of chance."""
+    import numpy as np
+    import pyarrow.parquet as pq
+
+    table = pq.read_table(path)
+    chosen = np.random.default_rng(SEED).permutation(table.num_rows)[: int(n_rows)]
+    pq.write_table(table.take(chosen), out)

@@ -21,6 +21,7 @@ from pathlib import Path
 from harness import (
     ChildFailedError,
     child,
+    draw,
     environment,
     measure,
     print_machine,
@@ -29,7 +30,6 @@ from harness import (
     tool,
 )
 
-SEED = 1
 SQUAD_ROWS = (1_000, 4_000, 16_000)
 HEAD = ["", "rows", "steps", "measure", "", "published", "training", "peak MiB", "predict rows/s"]
 
@@ -238,16 +238,6 @@ def _drawn(path: Path, n_rows: int | None, out: Path) -> Path:
         return path
     measure(child(__file__, "draw", path, n_rows, out), environment())
     return out
-
-
-def draw(path: str, n_rows: str, out: str) -> None:
-    """Write some rows of a file, in an order of chance."""
-    import numpy as np
-    import pyarrow.parquet as pq
-
-    table = pq.read_table(path)
-    chosen = np.random.default_rng(SEED).permutation(table.num_rows)[: int(n_rows)]
-    pq.write_table(table.take(chosen), out)
 
 
 def _predict(head: Path, test: Path, device: Sequence[str]) -> str:
