@@ -139,7 +139,7 @@ def _cut(
     if room < LEAST_CONTEXT:
         raise RequestError(
             f"A window of {spec.max_tokens} tokens leaves room for {room} of the text.",
-            "Give a larger --max-tokens.",
+            "Give a larger --window.",
         )
     for start in _starts(len(context), room, spec.overlap):
         part = context[start : start + room]

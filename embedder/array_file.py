@@ -5,11 +5,34 @@ Mapped into memory, all of it that was ever touched would count as the process's
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import numpy.typing as npt
+
+
+def append_array(file: IO[bytes], array: npt.NDArray[Any]) -> None:
+    """Write numbers to the end of a file.
+
+    `numpy.ndarray.tofile` has a buffer of its own, and says nothing if the disk takes no more.
+
+    Raises:
+        OSError: the disk takes no more, which may also show when the file is closed.
+    """
+    file.write(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    """Write a small array as `numpy.save` does.
+
+    Raises:
+        OSError: the disk takes no more.
+    """
+    content = io.BytesIO()
+    np.save(content, array)
+    path.write_bytes(content.getvalue())
 
 
 class ArrayFile:

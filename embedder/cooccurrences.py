@@ -15,7 +15,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from embedder.array_file import ArrayFile
+from embedder.array_file import ArrayFile, append_array
 from embedder.errors import RequestError
 from embedder.word_stream import END, WordNumbers, WordStream
 
@@ -170,7 +170,8 @@ class _Run:
     def write(cls, stem: Path, keys: Keys, weights: Keys) -> _Run:
         paths = stem.with_suffix(".keys"), stem.with_suffix(".weights")
         for path, values in zip(paths, (keys, weights), strict=True):
-            values.tofile(path)
+            with path.open("wb") as file:
+                append_array(file, values)
         return cls(paths, *(ArrayFile(path, np.int64) for path in paths))
 
 
@@ -215,9 +216,9 @@ def _merge(runs: Sequence[_Run], folder: Path, blocks: Blocks, n_keys: int) -> C
         rows, columns, counts = (opened.enter_context(path.open("wb")) for path in paths)
         for keys, weights in _merged(runs, n_keys):
             sizes += np.bincount(keys >> 2 * LOCAL_BITS, minlength=len(sizes))
-            (keys >> LOCAL_BITS & local).astype(np.uint16).tofile(rows)
-            (keys & local).astype(np.uint16).tofile(columns)
-            (weights / UNIT).astype(np.float32).tofile(counts)
+            append_array(rows, (keys >> LOCAL_BITS & local).astype(np.uint16))
+            append_array(columns, (keys & local).astype(np.uint16))
+            append_array(counts, (weights / UNIT).astype(np.float32))
     for path in (path for run in runs for path in run.paths):
         path.unlink()
     kinds = (np.uint16, np.uint16, np.float32)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +19,7 @@ import numpy.typing as npt
 from embedder.encoders import TextEncoder
 from embedder.errors import RequestError
 from embedder.tokens import Pieces, PieceSpans, Tokenizer
-from embedder.vectors import Rows, normalise
+from embedder.vectors import Rows, States, normalise
 
 Offsets = npt.NDArray[np.int32]
 """Offsets of characters or numbers of pieces, int32, shape (n,)."""
@@ -64,34 +65,63 @@ def find_pieces(spans: PieceSpans, starts: Offsets, ends: Offsets) -> PieceRange
     return PieceRanges(found_first.astype(np.int32), found_last.astype(np.int32))
 
 
-def pool_occurrences(states: Rows, is_text: npt.NDArray[np.bool_], ranges: PieceRanges) -> Rows:
-    """Unit vectors of the uses of words in one text, float32, shape (n_words, width).
+class WordPieces(Protocol):
+    """Words of one text in its pieces."""
+
+    @property
+    def ranges(self) -> PieceRanges:
+        """The pieces of each word; none may be empty."""
+        ...
+
+    @property
+    def is_text(self) -> npt.NDArray[np.bool_]:
+        """Which pieces are not special tokens or prompt, shape (n_pieces,)."""
+        ...
+
+
+def pool_occurrences(states: States, texts: Sequence[WordPieces]) -> list[Rows]:
+    """Unit vectors of the uses of words in each of some texts, float32, shape (n_words, width).
+
+    Those of a text are the same to the last bit whatever texts it is together with: what BLAS does
+    is done text by text, the rest for all at once.
 
     Args:
-        states: of the text's pieces, shape (n_pieces, width).
-        is_text: which pieces are not special tokens or prompt, shape (n_pieces,).
-        ranges: the pieces of each word; none may be empty.
+        states: of the texts' pieces, shape (n_texts, length, width).
+        texts: the words of each.
     """
-    places = np.arange(len(states), dtype=np.float32)
+    counts = [len(text.ranges.first) for text in texts]
+    ends = np.cumsum(counts).tolist()
+    ranges = PieceRanges(
+        np.concatenate([text.ranges.first for text in texts]),
+        np.concatenate([text.ranges.last for text in texts]),
+    )
+    length, width = states.shape[1:]
+    places = np.arange(length, dtype=np.float32)
     centres = (ranges.first + ranges.last - 1)[:, None] * np.float32(0.5)
     weights = np.exp((places - centres) ** 2 * np.float32(-0.5 / SIGMA**2))
-    weights *= is_text
     weights[(places >= ranges.first[:, None]) & (places < ranges.last[:, None])] = 0
-    around = normalise(weights @ states)  # zero where the word is all the text
-    rows = normalise(_sums(states, ranges))
+    around = np.empty((len(weights), width), dtype=np.float32)
+    for number, (text, n_words, end) in enumerate(zip(texts, counts, ends, strict=True)):
+        own = slice(end - n_words, end)
+        n_pieces = len(text.is_text)
+        np.matmul(
+            weights[own, :n_pieces] * text.is_text, states[number, :n_pieces], out=around[own]
+        )
+    starts = np.repeat(np.arange(len(texts), dtype=np.int64) * length, counts)
+    rows = normalise(_sums(states.reshape(-1, width), starts + ranges.first, starts + ranges.last))
     rows *= np.float32(OWN_WEIGHT)
-    rows += around
-    return normalise(rows)
+    rows += normalise(around)  # zero where the word is all the text
+    return np.split(normalise(rows), ends[:-1])
 
 
-def _sums(states: Rows, ranges: PieceRanges) -> Rows:
-    """The sum of the states of each word's pieces, shape (n_words, width)."""
-    n_pieces = ranges.last - ranges.first
-    if (n_pieces == 1).all():
-        return states[ranges.first]
-    starts = np.cumsum(n_pieces) - n_pieces
-    pieces = np.arange(n_pieces.sum()) + np.repeat(ranges.first - starts, n_pieces)
-    sums: Rows = np.add.reduceat(states[pieces], starts, axis=0)
+def _sums(states: Rows, first: npt.NDArray[Any], last: npt.NDArray[Any]) -> Rows:
+    """The sums of stretches of states, shape (n_words, width)."""
+    sums: Rows = states[first]
+    longer = np.flatnonzero(last > first + 1)
+    while len(longer):
+        first = first + 1
+        sums[longer] += states[first[longer]]
+        longer = longer[last[longer] > first[longer] + 1]
     return sums
 
 
@@ -169,12 +199,8 @@ def encode_uses(encoder: TextEncoder, uses: Sequence[Use]) -> Rows:
     for indices, _, encoded in encoder.encode_batches([c.ids for c in cut], with_states=True):
         assert encoded.states is not None
         width = encoded.states.shape[2]
-        for row, number in enumerate(indices):
-            own = cut[number]
-            rows.append(
-                pool_occurrences(encoded.states[row, : len(own.ids)], own.is_text, own.ranges)
-            )
-            order.append(number)
+        rows += pool_occurrences(encoded.states, [cut[number] for number in indices])
+        order += indices
     found_rows = np.empty((len(uses), width), dtype=np.float32)
     if order:
         found_rows[order] = np.concatenate(rows)

@@ -19,9 +19,9 @@ def hash_texts(texts: Sequence[str]) -> TextHashes:
     return np.frombuffer(digests, dtype="<u8").reshape(-1, 2).astype(np.uint64)
 
 
-def hash_word(form: str) -> int:
-    """What stands for a word in an index: 64 bits of a hash of its form."""
-    return int.from_bytes(hashlib.blake2b(form.encode("utf-8"), digest_size=8).digest(), "little")
+def hash_text(text: str) -> int:
+    """64 bits of a hash of a text; that of its form stands for a word in an index."""
+    return int.from_bytes(hashlib.blake2b(text.encode("utf-8"), digest_size=8).digest(), "little")
 
 
 OCCURRENCE = np.dtype(

@@ -154,12 +154,16 @@ def _best_cut(
     """
     best, best_score = None, 0.0
     seen: set[bytes] = set()
+    tried: set[bytes] = set()
     for cut in cuts:
         groups = _without_tiny(centred, cut, least)
         if not 1 <= groups.max() < MOST_SENSES or groups.tobytes() in seen:
             continue
         seen.add(groups.tobytes())
         groups = _without_tiny(centred, _k_means(centred, groups), least)
+        if groups.tobytes() in tried:
+            continue
+        tried.add(groups.tobytes())
         score = _silhouette(distances, groups)
         if score > best_score and score >= _least_silhouette(rows, groups):
             best, best_score = groups, score
@@ -188,7 +192,8 @@ def _cuts(
     from scipy.spatial.distance import squareform
 
     tree = linkage(squareform(distances, checks=False), method)
-    return np.stack([_cut(tree, k) for k in n_groups if k <= len(distances)])
+    most = max(n_groups[0], len(distances) // LEAST_USES)  # more would be tiny, nearly all
+    return np.stack([_cut(tree, k) for k in n_groups if k <= most])
 
 
 def _cut(tree: npt.NDArray[np.float64], n_groups: int) -> Labels:
@@ -200,10 +205,14 @@ def _cut(tree: npt.NDArray[np.float64], n_groups: int) -> Labels:
     above = np.arange(2 * n - 1)
     merges = np.arange(n - n_groups)
     above[tree[merges, :2].astype(np.int64)] = n + merges[:, None]
-    while not np.array_equal(higher := above[above], above):
+    while ((higher := above[above]) != above).any():
         above = higher
-    _, first, groups = np.unique(above[:n], return_index=True, return_inverse=True)
-    labels: Labels = np.argsort(np.argsort(first))[groups]
+    tops = above[:n]
+    first = np.empty_like(above)
+    first[tops[::-1]] = np.arange(n)[::-1]  # of equal places the last one counts
+    firsts = first[tops]
+    numbers: Labels = np.cumsum(firsts == np.arange(n)) - 1
+    labels: Labels = numbers[firsts]
     return labels
 
 
@@ -263,8 +272,10 @@ def _silhouette(distances: npt.NDArray[np.float64], groups: Labels) -> float:
 
 
 def _means(rows: npt.NDArray[Any], groups: Labels) -> npt.NDArray[Any]:
-    is_in = (np.arange(groups.max() + 1)[:, None] == groups).astype(rows.dtype)
-    means: npt.NDArray[Any] = is_in @ rows / is_in.sum(axis=1, keepdims=True)
+    sizes = np.bincount(groups)
+    shares = np.zeros((len(sizes), len(rows)), dtype=rows.dtype)
+    shares[groups, np.arange(len(rows))] = (1 / sizes)[groups]
+    means: npt.NDArray[Any] = shares @ rows
     return means
 
 

@@ -12,6 +12,7 @@ import numpy as np
 
 from embedder.function_words import find_function_words
 from embedder.occurrences import Use
+from embedder.records import hash_text
 from embedder.word_uses import LONGEST_WORD
 from embedder.words import find_words, word_form
 
@@ -28,7 +29,8 @@ STRETCH = 400
 
 
 class DrawnUse(NamedTuple):
-    """A use of a word in the stretch of its text around it, and the number of that text."""
+    """A use of a word in the stretch of its text around it, and a number that is that text's own:
+    63 bits of a hash."""
 
     use: Use
     text: int
@@ -60,11 +62,12 @@ class UseSample:
             self._keep_text(text)
             words = [word for word in find_words(text) if word.end - word.start <= LONGEST_WORD]
             draws = self._uses.random(len(words))
+            text_number = hash_text(text) >> 1
             highest = -self._kept[0][0] if len(self._kept) == CANDIDATES * self.n else 1.0
             for number in np.flatnonzero(draws < highest).tolist():
                 use = _stretch(text, words[number].start, words[number].end)
                 self._n_drawn += 1
-                entry = (-float(draws[number]), self._n_drawn, DrawnUse(use, self.n_texts))
+                entry = (-float(draws[number]), self._n_drawn, DrawnUse(use, text_number))
                 if len(self._kept) < CANDIDATES * self.n:
                     heapq.heappush(self._kept, entry)
                 else:

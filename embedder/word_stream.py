@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.array_file import ArrayFile
+from embedder.array_file import ArrayFile, append_array
 from embedder.vocabulary import Counts, Vocabulary
 from embedder.words import find_surfaces, surface_form
 
@@ -124,7 +124,7 @@ class _Counter:
             ]
             numbers = np.array([*listed, END], dtype=np.int32)
             numbers = numbers[numbers != NO_WORD]
-            numbers.tofile(file)
+            append_array(file, numbers)
             self._count(numbers[:-1])
             if len(self._forms) > self._most_forms or len(surfaces) > 2 * self._most_forms:
                 self._forget()
@@ -177,4 +177,4 @@ def _renumber(source: Path, numbers_of: WordNumbers, final: Path) -> None:
             is_end = part == END
             numbers = np.full(len(part), END, dtype=np.int32)
             numbers[~is_end] = numbers_of[part[~is_end]]
-            numbers[is_end | (numbers != END)].tofile(file)
+            append_array(file, numbers[is_end | (numbers != END)])

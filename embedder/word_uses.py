@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -11,17 +12,24 @@ import numpy.typing as npt
 from embedder.encoders import TextEncoder
 from embedder.occurrences import PieceRanges, find_pieces, pool_occurrences
 from embedder.projection import Projection, encode_codes
-from embedder.records import OCCURRENCE, Codes, OccurrenceRecords, TextHashes, hash_word
+from embedder.records import OCCURRENCE, Codes, OccurrenceRecords, TextHashes, hash_text
 from embedder.specs import TextKind
 from embedder.tokens import PieceSpans
-from embedder.vectors import Rows
-from embedder.words import Word, find_words
+from embedder.vectors import States
+from embedder.words import find_spans, surface_form
 
 LONGEST_WORD = 100
 """Characters; what is longer is no word but data."""
 
-REMEMBERED_WORDS = 1 << 18
-"""Words whose hashes are remembered."""
+REMEMBERED_SURFACES = 1 << 18
+"""Words as they stand of which it is remembered what they are."""
+
+
+class _Kept(NamedTuple):
+    """A word that gets a vector: its form, and the hash of that."""
+
+    form: str
+    hash: int
 
 
 @dataclass(frozen=True)
@@ -50,7 +58,7 @@ class WordFinder:
     """
 
     function_words: Collection[str]
-    _hashes: dict[str, int] = field(default_factory=dict)
+    _looked: dict[str, _Kept | None] = field(default_factory=dict, repr=False)
 
     def find(
         self,
@@ -77,43 +85,45 @@ class WordFinder:
         for text, span, low in zip(texts, known, hashes[:, 0], strict=True):
             assert span is not None
             words = self._words(text)
-            starts = np.array([word.start for word in words], dtype=np.int32)
-            ends = np.array([word.end for word in words], dtype=np.int32)
+            starts = np.array([start for start, _, _ in words], dtype=np.int32)
+            ends = np.array([end for _, end, _ in words], dtype=np.int32)
             ranges = find_pieces(span, starts + len(prompt), ends + len(prompt))
             there = np.flatnonzero(ranges.last > ranges.first)
-            forms = [words[number].form for number in there.tolist()]
+            kept = [words[number][2] for number in there.tolist()]
             records = np.empty(len(there), dtype=OCCURRENCE)
-            records["word"] = self._hash(forms)
+            records["word"] = [word.hash for word in kept]
             records["start"] = starts[there]
             records["length"] = (ends - starts)[there]
             records["draw"] = draws(low, records["start"])
             found.append(
                 PassageWords(
                     records,
-                    forms,
+                    [word.form for word in kept],
                     PieceRanges(ranges.first[there], ranges.last[there]),
                     (span.ends > span.starts) & (span.ends > len(prompt)),
                 )
             )
         return found
 
-    def _words(self, text: str) -> list[Word]:
-        return [
-            word
-            for word in find_words(text)
-            if word.form not in self.function_words and word.end - word.start <= LONGEST_WORD
-        ]
-
-    def _hash(self, forms: Sequence[str]) -> list[int]:
-        hashes, found = self._hashes, []
-        if len(hashes) >= REMEMBERED_WORDS:
-            hashes.clear()
-        for form in forms:
-            code = hashes.get(form)
-            if code is None:
-                code = hashes[form] = hash_word(form)
-            found.append(code)
+    def _words(self, text: str) -> list[tuple[int, int, _Kept]]:
+        """First character, end, form and hash of each word that is kept."""
+        looked, found = self._looked, []
+        if len(looked) >= REMEMBERED_SURFACES:
+            looked.clear()
+        for start, end in find_spans(text):
+            surface = text[start:end]
+            if surface not in looked:
+                looked[surface] = self._look(surface)
+            kept = looked[surface]
+            if kept is not None:
+                found.append((start, end, kept))
         return found
+
+    def _look(self, surface: str) -> _Kept | None:
+        form = surface_form(surface)
+        if form is None or form in self.function_words or len(surface) > LONGEST_WORD:
+            return None
+        return _Kept(form, hash_text(form))
 
 
 def draws(passage: np.uint64, starts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint16]:
@@ -129,15 +139,16 @@ def draws(passage: np.uint64, starts: npt.NDArray[np.int32]) -> npt.NDArray[np.u
     return (mixed >> np.uint64(48)).astype(np.uint16)
 
 
-def encode_words(states: Rows, words: PassageWords, projection: Projection) -> Codes:
-    """Codes of the words of one passage, int8, shape (n_words, n_components).
+def encode_words(
+    states: States, words: Sequence[PassageWords], projection: Projection
+) -> list[Codes]:
+    """Codes of the words of each of some passages, int8, shape (n_words, n_components).
 
     Args:
-        states: of its pieces, shape (n_pieces, width).
-        words: its words.
+        states: of their pieces, shape (n_passages, length, width).
+        words: the words of each.
         projection: rows to fewer components.
     """
-    if not len(words.records):
-        return np.empty((0, projection.n_components), dtype=np.int8)
-    rows = pool_occurrences(states[: len(words.is_text)], words.is_text, words.ranges)
-    return encode_codes(projection.apply(rows))
+    rows = [projection.apply(own) for own in pool_occurrences(states, words)]
+    ends = np.cumsum([len(own) for own in rows])
+    return np.split(encode_codes(np.concatenate(rows)), ends[:-1])

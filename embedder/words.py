@@ -59,6 +59,11 @@ def surface_form(surface: str) -> str | None:
     return word_form(surface) if _LETTER.search(surface) else None
 
 
+def find_spans(text: str) -> list[tuple[int, int]]:
+    """Where the words and numbers that `find_surfaces` finds begin and end."""
+    return [match.span() for match in _WORD.finditer(text)]
+
+
 def find_words(text: str) -> Iterator[Word]:
     """Words in order: runs of letters, marks and digits with at least one letter.
 

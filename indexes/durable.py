@@ -88,7 +88,8 @@ class _BufferedFile(io.BufferedWriter):
     """Who drops it without closing it has met an error, and does not want another one."""
 
     def __del__(self) -> None:
-        self.raw.close()
+        if self.raw is not None:  # as when a signal came before it had one
+            self.raw.close()
 
 
 WRITE_BUFFER_BYTES = 1 << 20

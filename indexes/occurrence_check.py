@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.records import OccurrenceRecords, hash_word
+from embedder.records import OccurrenceRecords, hash_text
 from indexes.contents import Block, iterate_contents
 from indexes.layout import CODES_FILE, ENDS_FILE, OCCURRENCES_FILE, WORDS_FILE, Layout
 from indexes.manifest import SegmentRecord, SenseBasis
@@ -77,7 +77,7 @@ class OccurrenceCheck:
         self._n_uses = table["n_uses"].to_numpy().astype(np.int64)
         faults = Faults(path, "word")
         forms = table["form"].to_pylist()
-        hashes = np.fromiter(map(hash_word, forms), dtype=np.uint64, count=len(forms))
+        hashes = np.fromiter(map(hash_text, forms), dtype=np.uint64, count=len(forms))
         faults.note("has another hash than its form", np.flatnonzero(hashes != self._words))
         is_behind = self._words[1:] <= self._words[:-1]
         faults.note("comes after one with a greater hash", np.flatnonzero(is_behind) + 1)
@@ -167,5 +167,5 @@ class OccurrenceCheck:
         if found is None:
             if len(self._hashes) >= REMEMBERED_WORDS:
                 self._hashes.clear()
-            found = self._hashes[word] = hash_word(self._form_of(word))
+            found = self._hashes[word] = hash_text(self._form_of(word))
         return found

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import IndexFormatError
-from embedder.records import hash_word
+from embedder.records import hash_text
 from embedder.vectors import UNIT_TOLERANCE
 from indexes.documents import read_table
 from indexes.layout import (
@@ -92,7 +92,7 @@ class _InventoryCheck:
             return
         word, sense = self._column("word"), self._column("sense")
         forms = table["form"].to_pylist()
-        hashes = np.fromiter(map(hash_word, forms), dtype=np.uint64, count=len(forms))
+        hashes = np.fromiter(map(hash_text, forms), dtype=np.uint64, count=len(forms))
         is_new = np.diff(word, prepend=word[:1] ^ np.uint64(1)) != 0
         starts, of = np.flatnonzero(is_new), np.cumsum(is_new) - 1
         self._starts, self._of = starts, of

@@ -86,7 +86,9 @@ class CorpusTexts:
         try:
             yield
         except EmbedderError:
-            self._record.unlink(missing_ok=True)  # a folder with nothing else in it is not kept
+            # With nothing else to go on from, the folder is not kept for it.
+            if not any(path.is_dir() for path in room.iterdir()):
+                self._record.unlink(missing_ok=True)
             raise
         if self._record.is_file():
             self.counts = Counter(json.loads(self._record.read_text("utf-8")))

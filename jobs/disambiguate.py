@@ -96,7 +96,9 @@ class DisambiguateSummary:
         n_rows: rows read.
         n_words: words written, one a line.
         n_answered: those of them that have a sense.
-        counts: words without a sense and texts that could not be read, by reason.
+        counts: the others of them, by reason.
+        left_out: where all words are asked for, those without senses and texts that cannot be
+            read, which have no row, by reason.
         defects: rows whose id or value beside was defective, by reason.
         n_tokens: tokens encoded.
         seconds: time that it took.
@@ -107,6 +109,7 @@ class DisambiguateSummary:
     n_words: int
     n_answered: int
     counts: dict[str, int]
+    left_out: dict[str, int]
     defects: dict[str, int]
     n_tokens: int
     seconds: float
@@ -153,6 +156,7 @@ def disambiguate(
         n_words=n_words,
         n_answered=n_words - run.n_without,
         counts=dict(sorted(run.counts.items())),
+        left_out=dict(sorted(run.left_out.items())),
         defects=dict(sorted(run.defects.items())),
         n_tokens=progress.n_tokens,
         seconds=time.monotonic() - started,
@@ -264,6 +268,7 @@ class _Run:
         self.schema = pa.schema([ID, *beside, *ANSWER])
         self.n_rows = self.n_without = 0
         self.counts: Counter[str] = Counter()
+        self.left_out: Counter[str] = Counter()
         self.defects: Counter[str] = Counter()
 
     def tables(self) -> Iterator[pa.Table]:
@@ -286,9 +291,9 @@ class _Run:
         """Find the targets of some rows, and cut those texts whose words the text decides."""
         if self._options.targets.names:
             found = find_targets(rows, self._options.targets)
-            targets = [self._known(target) for target in found]
         else:
-            targets = [self._known(t) for t in find_all(rows, self.counts, self._senses.why_not)]
+            found = find_all(rows, self.left_out, self._senses.why_not)
+        targets = [self._known(target) for target in found]
         numbers = [n for n, target in enumerate(targets) if target.status == Status.OK]
         uses = [Use(rows.texts[t.row], t.start, t.end) for t in (targets[n] for n in numbers)]
         return _Asked(rows, targets, numbers, self._encoder.cut(uses))

@@ -112,8 +112,7 @@ def _scale_up(plan: Plan, texts: Sequence[str], options: BuildOptions) -> Estima
     started = time.perf_counter()
     for indices, _, encoded in encoder.encode_batches(pieces, with_states=bool(words)):
         if encoded.states is not None:
-            for states, number in zip(encoded.states, indices, strict=True):
-                encode_words(states, words[number], projection)
+            encode_words(encoded.states, [words[number] for number in indices], projection)
     seconds = time.perf_counter() - started
     n_documents = sum(shard.n_rows for shard in plan.shards)
     segments = list(plan.before.segments) if plan.before else []

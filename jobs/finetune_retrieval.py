@@ -11,7 +11,7 @@ import numpy as np
 from embedder.encoders import EncoderOptions, open_encoder
 from embedder.ranking import Ranking
 from embedder.retrieval_pairs import RetrievalPair
-from embedder.training.devices import is_main_process
+from embedder.training.devices import is_main_process, wait_for_main_process
 from embedder.training.run import TrainingRun
 from embedder.training.task import TaskRequest
 from embedder.training.tasks import retrieval
@@ -19,7 +19,6 @@ from embedder.vectors import Rows
 from indexes.durable import replace_file
 from indexes.nearest import NearestDocuments
 from jobs.hard_negatives import MARGIN, Numbers, find_hard_negatives, with_negatives
-from jobs.training_folder import wait_for_main_process
 
 NEGATIVES_FILE = "negatives.npy"
 

@@ -110,8 +110,14 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Trai
     )
 
 
-def estimate_finetune(options: FinetuneOptions) -> tuple[Estimate, dict[str, Any]]:
+def estimate_finetune(
+    options: FinetuneOptions, progress: Progress | None = None
+) -> tuple[Estimate, dict[str, Any]]:
     """What `finetune` would take, from a few steps, and the facts of the data; writes nothing.
+
+    Args:
+        options: what, on what and where to.
+        progress: told of what happens; silent by default.
 
     Raises:
         EmbedderError: see the subclasses; all that finetune would raise before it trains.
@@ -120,7 +126,10 @@ def estimate_finetune(options: FinetuneOptions) -> tuple[Estimate, dict[str, Any
     from jobs.output import check_new_folder
 
     check_new_folder(options.out)
-    run = prepare_task(options)
+    progress = progress or Progress()
+    progress.start_stage("reading")
+    run = prepare_task(options, progress=progress)
+    progress.start_stage("timing a few steps")
     return estimate(run, options.training), run.facts
 
 
@@ -167,7 +176,7 @@ def _request(options: FinetuneOptions) -> dict[str, Any]:
         "task": options.task,
         "model": options.model,
         "model digest": spec.fingerprint,
-        "train": {str(path): _digest(path) for path in options.train},
+        "train": [[str(path), _digest(path)] for path in options.train],
         "eval": {str(options.dev): _digest(options.dev)} if options.dev is not None else {},
         "columns": dict(options.columns),
         "settings": dict(options.settings),

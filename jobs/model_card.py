@@ -62,8 +62,12 @@ def _number(value: float | None) -> str:
 
 def _text(value: Any) -> str:
     if isinstance(value, Mapping):
-        return ", ".join(f"{k} {_text(v)}" for k, v in value.items() if v not in (None, False))
+        given = {k: v for k, v in value.items() if v is not None and v is not False}
+        return ", ".join(f"{k} {_text(v)}" for k, v in given.items())
     if isinstance(value, list | tuple):
-        shown = ", ".join(map(str, value[:20]))
+        shown = ", ".join(
+            " ".join(map(str, item)) if isinstance(item, list | tuple) else str(item)
+            for item in value[:20]
+        )
         return f"{shown} and {len(value) - 20} more" if len(value) > 20 else shown
     return f"`{value}`" if isinstance(value, str) else str(value)

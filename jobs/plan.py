@@ -21,10 +21,12 @@ from embedder.errors import (
     IndexFormatError,
     IndexMismatchError,
     IndexNotFoundError,
+    ModelError,
     OutputError,
     RequestError,
     SourceError,
 )
+from embedder.heads.protocol import HEAD_FILE
 from embedder.model_location import DEFAULT_MODEL
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Precision
 from indexes.durable import temporary_beside
@@ -124,6 +126,7 @@ def plan_build(options: BuildOptions) -> Plan:
         raise RequestError(f"--limit {options.limit} leaves nothing to index.", "Give at least 1.")
     shards = corpus.shards(options.limit)
     checkpoint, encoder_options = _encoder_options(options, before)
+    _check_no_head(checkpoint)
     # Before the engine opens, which may export the model for nothing.
     if before is not None:
         spec = encoder_options.spec(
@@ -177,6 +180,15 @@ def _check_memory(
         choose_structures(n_rows, width, contract, exact_limit=exact_limit)
 
 
+def _check_no_head(checkpoint: Checkpoint) -> None:
+    """Raise ModelError if a model was trained to answer: its vectors serve its head alone."""
+    if (checkpoint.folder / HEAD_FILE).exists():
+        raise ModelError(
+            f"{checkpoint.name} is a head: it answers for texts, and makes no vectors for search.",
+            "Use it with embedder predict, or name the encoder that it was trained from.",
+        )
+
+
 def _occurrences(options: BuildOptions, before: Manifest | None, layout: Layout) -> int:
     """Most uses of a word that are kept; as the index was built, and 10,000 in a new one."""
     if options.occurrences is not None and options.senses is False:
@@ -189,9 +201,12 @@ def _occurrences(options: BuildOptions, before: Manifest | None, layout: Layout)
     old = before.basis.cap if before.basis else 0
     new = options.occurrences or (old if options.senses is None else options.senses and old)
     if new != old or (options.senses and not old):
-        had = f"with at most {old:,} uses a word" if old else "without senses"
+        had, wanted = (
+            f"with senses (at most {cap:,} uses of a word)" if cap else "without senses"
+            for cap in (old, new or (DEFAULT_OCCURRENCES if options.senses else 0))
+        )
         raise IndexMismatchError(
-            f"{layout.root} was built {had}.",
+            f"{layout.root} was built {had}, and now it would be {wanted}.",
             "Leave the option out to keep the index as it was built, choose another --out, or "
             f"remove {layout.root} to build it anew.",
         )
@@ -303,11 +318,28 @@ def _check_same(
     if pairs:
         name, old, new = pairs[0]
         raise IndexMismatchError(
-            f"{layout.root} was built with {name} {_shown(old)}, and now it would be "
-            f"{_shown(new)}.",
+            f"{layout.root} was built with {SETTINGS.get(name, name)} {_shown(old)}, and now it "
+            f"would be {_shown(new)}.",
             "Leave the option out to keep the index as it was built, choose another --out, or "
             f"remove {layout.root} to build it anew.",
         )
+
+
+SETTINGS = {
+    "weights": "a model whose digest is",
+    "tokenizer": "a tokenizer whose digest is",
+    "max_tokens": "a model that reads tokens up to",
+    "width": "vectors of width",
+    "calibration": "int8 calibrated by texts whose digest is",
+    **{
+        name: f"--{name.replace('_', '-')}"
+        for name in (
+            *("pooling", "layers", "precision", "query_prompt", "passage_prompt"),
+            *("overflow", "window", "stride", "text", "id", "metadata"),
+        )
+    },
+}
+"""Settings of an index as the user knows them: by the options, where there is one."""
 
 
 def _differences(

@@ -112,9 +112,7 @@ def _uses(
     for indices, _, encoded in encoder.encode_batches(pieces, with_states=True):
         assert encoded.states is not None
         width = encoded.states.shape[2]
-        for row, number in enumerate(indices):
-            own = words[number]
-            states = encoded.states[row, : len(own.is_text)]
-            parts[number] = pool_occurrences(states, own.is_text, own.ranges)
+        pooled = pool_occurrences(encoded.states, [words[number] for number in indices])
+        parts.update(zip(indices, pooled, strict=True))
     nothing = np.empty((0, width), dtype=np.float32)
     return np.concatenate([nothing, *(parts[number] for number in sorted(parts))])

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from embedder.errors import IndexMismatchError
+from embedder.errors import IndexMismatchError, WordError
 from embedder.senses import match
 from embedder.significance import Counts, chance
 from embedder.vectors import Rows
@@ -96,7 +96,7 @@ def changes_between(here: Senses, other: Senses, word: str | None, k: int) -> li
             "Build one of them again with the model of the other.",
         )
     if word is not None:
-        pairs = [(here.find(word), other.find(word))]
+        pairs = [(here.find(word), _find_in(other, word))]
     else:
         pairs = list(_shared(here, other))
     carried = _Carried(here, other)
@@ -111,6 +111,14 @@ def changes_between(here: Senses, other: Senses, word: str | None, k: int) -> li
     found.sort(key=lambda one: (one.p, one.word, one.sense, one.other_sense))
     kept = found if word is not None else found[:k]
     return [_with_words(one, here, other) for one in kept]
+
+
+def _find_in(other: Senses, word: str) -> WordSenses:
+    """A word of the other index, whose errors are about that one."""
+    try:
+        return other.find(word)
+    except WordError as error:
+        raise WordError(f"In {other.layout.root}: {error.message}", error.hint) from error
 
 
 def _shared(here: Senses, other: Senses) -> Iterator[tuple[WordSenses, WordSenses]]:

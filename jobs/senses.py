@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from embedder.errors import WordError
 from embedder.projection import decode_codes
-from embedder.records import hash_word
+from embedder.records import hash_text
 from embedder.senses import assign
 from embedder.vectors import Rows
 from embedder.words import find_words, word_form
@@ -201,7 +201,7 @@ class Senses:
                 f"{form!r} is one of the function words of this corpus, which get no senses.",
                 "Choose a word that says what a text is about.",
             )
-        n_uses = count_uses(self.layout, self.manifest.segments, hash_word(form))
+        n_uses = count_uses(self.layout, self.manifest.segments, hash_text(form))
         if not n_uses:
             return WordError(
                 f"{form!r} does not occur in the index.",
@@ -228,8 +228,10 @@ class Senses:
         if sense is not None:
             named, slash, other = sense.rpartition("/")
             if (slash and word_form(named) != word_form(form)) or (number and other != number):
+                wanted = f"{word!r} is another sense" if number else f"it is no sense of {word!r}"
                 raise WordError(
-                    f"{sense!r} is no sense of {word!r}.", f"Leave the word or {sense} out."
+                    f"{sense!r} is asked for, and {wanted}.",
+                    f"Ask for one: the word alone with --sense, or {sense} in place of {word}.",
                 )
             number = other
         found = self.find(form)

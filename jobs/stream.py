@@ -176,8 +176,10 @@ class _Words:
         self.codes = [np.empty((0, 0), dtype=np.int8)] * len(words)
 
     def fill(self, indices: list[int], states: States) -> None:
-        for row, number in enumerate(indices):
-            self.codes[number] = encode_words(states[row], self._words[number], self._projection)
+        words = [self._words[number] for number in indices]
+        found = encode_words(states, words, self._projection)
+        for number, codes in zip(indices, found, strict=True):
+            self.codes[number] = codes
 
 
 def _encode(

@@ -127,8 +127,10 @@ def _cell(value: Any) -> Any:
     if isinstance(value, dict):
         return to_json(value)
     if isinstance(value, list | tuple):
+        if any(isinstance(item, dict) for item in value):
+            return json.dumps(finite(list(value)), ensure_ascii=False, default=str)
         return "; ".join(str(_cell(item)) for item in value)
-    return value
+    return finite(value)
 
 
 def _write_parquet(rows: Iterable[Row], columns: Sequence[str], file: IO[bytes]) -> None:

@@ -151,7 +151,7 @@ def find_targets(rows: EveryRow, columns: TargetColumns) -> list[Target]:
     found = []
     for row, (text, problem) in enumerate(zip(rows.texts, rows.problems, strict=True)):
         values = {option: column[row] for option, column in given.items()}
-        where = f"{rows.name}, row {rows.first_row + row} (from 0)"
+        where = f"Row {rows.first_row + row + 1} of {rows.name}"
         word = values.get("--word")
         form = word_form(word.strip()) if word else ""
         if problem is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from dataclasses import dataclass
 
+from embedder.records import hash_text
 from embedder.sentences import split_sentences
 
 HELD_OUT = 10
@@ -47,13 +48,15 @@ class TextSample:
             self._kept[place] = text[:KEPT_CHARACTERS]
 
     def texts(self) -> list[SampledText]:
-        """The texts of the sample; those of one document are held out together."""
+        """The texts of the sample; those of one document, or of equal ones, are held out
+        together."""
         found = []
-        for number, text in enumerate(self._kept):
+        for text in self._kept:
+            is_held_out = hash_text(text) % HELD_OUT == 0
             spans = split_sentences(text)
             parts = [text]
             if len(spans) > 1:
                 start, end = self._chance.choice(spans)
                 parts.append(text[start:end])
-            found += [SampledText(part, number % HELD_OUT == HELD_OUT - 1) for part in parts]
+            found += [SampledText(part, is_held_out) for part in parts]
         return found

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import os
 import shutil
@@ -17,7 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from embedder.errors import OutputError, RequestError
-from embedder.training.devices import is_main_process
+from embedder.training.checkpoints import checkpoint_step, disk_errors, find_checkpoint
+from embedder.training.devices import (
+    is_main_process,
+    memory_errors,
+    n_processes,
+    wait_for_main_process,
+)
 from embedder.training.loop import train
 from embedder.training.options import TrainingOptions
 from embedder.training.run import Measures, TrainingRecord, TrainingRun
@@ -32,8 +39,6 @@ from jobs.training_summary import TrainingSummary
 METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
 ENDING = ".training"
 ROOM_FILES = {"lock", REQUEST_FILE}
-
-POLL_SECONDS = 0.2
 
 
 def train_folder(
@@ -68,8 +73,19 @@ def train_folder(
         EmbedderError: see the subclasses. What was reached before can be resumed.
     """
     final = check_new_folder(out)
+    if restart and n_processes() > 1:
+        raise RequestError(
+            "Several processes cannot begin anew where an unfinished run is.",
+            f"Remove {final}{ENDING}, and start them without --restart.",
+        )
     with training_room(final, request, restart=restart) as room:
-        run = prepare(room)
+        with memory_errors(options):
+            run = prepare(room)
+        checkpoint = find_checkpoint(room)
+        if checkpoint is not None:
+            progress.note(
+                f"going on from step {checkpoint_step(checkpoint):,}, where it was stopped"
+            )
         progress.start_stage("training")
         record = train(run, options, room, _reporter(progress))
         if is_main_process():
@@ -107,7 +123,19 @@ def training_room(final: Path, request: Mapping[str, Any], *, restart: bool) -> 
                 if final.exists() or {path.name for path in room.iterdir()} <= ROOM_FILES:
                     shutil.rmtree(room, ignore_errors=True)
     except OSError as error:
+        if not _is_of(error, room):
+            raise
         raise OutputError(f"{final} cannot be written: {error.strerror or error}.") from error
+
+
+def _is_of(error: OSError, room: Path) -> bool:
+    """Whether an error is of writing here, and not of what is read elsewhere."""
+    if error.errno in (None, errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO):
+        return True  # NumPy gives no number
+    if not isinstance(error.filename, str | os.PathLike):
+        return False
+    path = Path(error.filename).resolve()
+    return path.is_relative_to(room.resolve()) or path in room.resolve().parents
 
 
 def _enter(room: Path, request: Mapping[str, Any], *, restart: bool) -> None:
@@ -162,19 +190,6 @@ def _wait_for(path: Path, request: Mapping[str, Any]) -> None:
     wait_for_main_process(has_begun)
 
 
-def wait_for_main_process(is_done: Callable[[], bool]) -> None:
-    """Wait until the main process of several has done something.
-
-    Raises:
-        OutputError: what started the processes is gone.
-    """
-    parent = os.getppid()
-    while not is_done():
-        if os.getppid() != parent:
-            raise OutputError("The main process has ended.")
-        time.sleep(POLL_SECONDS)
-
-
 def _reporter(progress: Progress) -> Callable[[int, int, Mapping[str, float]], None]:
     """Shows steps and the newest measures."""
 
@@ -201,7 +216,8 @@ def _publish(
     made = room / "model"
     shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here
     made.mkdir()
-    run.save(made)
+    with disk_errors():
+        run.save(made)
     (made / METRICS_FILE).write_text(metrics_json(record, run.facts, request), "utf-8")
     (made / CURVE_FILE).write_bytes(render_curve(record.curve, record.goal, title))
     (made / CARD_FILE).write_text(write_card(title, usage, request, record, run.facts), "utf-8")

@@ -150,8 +150,9 @@ class UseEncoder:
         with threadpool_limits(1, user_api="blas"):
             for indices, batch, encoded in encoder.encode_batches(cut.pieces, with_states=True):
                 assert encoded.states is not None
-                for row, number in enumerate(indices):
-                    codes[number] = encode_words(encoded.states[row], cut.words[number], projection)
+                words = [cut.words[number] for number in indices]
+                found = encode_words(encoded.states, words, projection)
+                codes.update(zip(indices, found, strict=True))
                 if progress is not None:
                     progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
                 if stop is not None and stop.is_set():

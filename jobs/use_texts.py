@@ -9,7 +9,7 @@ from typing import Any
 import numpy.typing as npt
 
 from embedder.errors import IndexFormatError
-from embedder.records import hash_word
+from embedder.records import hash_text
 from embedder.sentences import split_sentences
 from embedder.words import word_form
 from indexes.metadata import MetadataStore
@@ -81,7 +81,7 @@ def read_use_texts(
         span = spans[segment, row]
         document = documents[segment, span.document]
         passage = document.text[span.start : span.end]
-        if hash_word(word_form(passage[start:end])) != hash_word(form):
+        if hash_text(word_form(passage[start:end])) != hash_text(form):
             raise IndexFormatError(
                 f"The uses of words in document {document.id!r} are damaged: {form!r} does not "
                 "stand where it was found.",

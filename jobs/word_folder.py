@@ -16,12 +16,14 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from embedder.array_file import append_array
 from embedder.errors import EmbedderError, ModelError, SourceError, WordError
 from embedder.vocabulary import Vocabulary
 from embedder.whole_table import read_whole_table
 from embedder.word_vectors import WordVectors
 from embedder.words import word_form
 from indexes.durable import NPY_ERRORS, publish_folder, record_file
+from indexes.npy import npy_header
 from indexes.parquet_writer import ParquetWriter
 from jobs.output import check_new_folder
 
@@ -87,7 +89,9 @@ def write_word_folder(
         OSError: the disk takes no more.
     """
     room.mkdir()
-    np.save(room / VECTORS, vectors.rows)
+    with (room / VECTORS).open("wb") as file:
+        file.write(npy_header(vectors.rows.dtype, vectors.rows.shape))
+        append_array(file, vectors.rows)
     vocabulary = vectors.vocabulary
     table = pa.table([list(vocabulary.forms), vocabulary.counts], schema=SCHEMA)
     with (

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-import numpy as np
-
 from embedder.tokens import Pieces, Tokenizer
 
 
@@ -40,12 +38,6 @@ def encode_inputs(tokenizer: Tokenizer, sides: Sequence[Sequence[str]], max_toke
 
 
 def _encode_texts(tokenizer: Tokenizer, texts: Sequence[str], max_tokens: int) -> Inputs:
-    n_after = tokenizer.n_after
     whole = tokenizer.encode(texts)
-    pieces = [
-        ids
-        if len(ids) <= max_tokens
-        else np.concatenate([ids[: max_tokens - n_after], ids[len(ids) - n_after :]])
-        for ids in whole
-    ]
+    pieces = [tokenizer.cut(ids, max_tokens) for ids in whole]
     return Inputs(pieces, sum(len(ids) > max_tokens for ids in whole))

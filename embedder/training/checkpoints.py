@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import contextlib
+import errno
 import json
 import os
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+
+from safetensors import SafetensorError
 
 WHOLE_FILE = "whole.json"
 """Written last, when all else of a checkpoint is on disk."""
@@ -15,10 +20,31 @@ WHOLE_FILE = "whole.json"
 _NAME = re.compile(r"checkpoint-(\d+)")
 
 
+@contextlib.contextmanager
+def disk_errors() -> Iterator[None]:
+    """Give errors of libraries that write files the kind that the system gives them.
+
+    Raises:
+        OSError: one of them failed.
+    """
+    try:
+        yield
+    except (RuntimeError, SafetensorError) as error:  # the former is PyTorch's, for anything
+        of_file = ("PytorchStreamWriter", "inline_container")
+        if isinstance(error, RuntimeError) and not any(name in str(error) for name in of_file):
+            raise
+        raise OSError(errno.EIO, next(iter(str(error).splitlines()), "a write failed")) from error
+
+
 def find_checkpoint(folder: Path) -> Path | None:
     """The newest whole checkpoint in a folder."""
     whole = [step for step in _steps(folder) if (_path(folder, step) / WHOLE_FILE).is_file()]
     return _path(folder, max(whole)) if whole else None
+
+
+def checkpoint_step(checkpoint: Path) -> int:
+    """The step that a checkpoint was written after."""
+    return int(checkpoint.name.rpartition("-")[2])
 
 
 def finish_checkpoint(folder: Path, step: int, *, seconds: float) -> None:

@@ -2,18 +2,38 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
+import sys
+import time
+from collections.abc import Callable, Iterator
 
 import torch
 
 from embedder.encoders.torch_encoder import best_device, open_device
-from embedder.errors import RequestError
+from embedder.errors import EngineError, OutputError, RequestError
 from embedder.training.options import TrainingOptions, TrainPrecision
+
+POLL_SECONDS = 0.2
 
 
 def is_main_process() -> bool:
     """Whether this process is the one that writes; alone, it is."""
     return int(os.environ.get("RANK", "0")) == 0
+
+
+def wait_for_main_process(is_done: Callable[[], bool]) -> None:
+    """Wait until the main process of several has done something.
+
+    Raises:
+        OutputError: what started the processes is gone.
+    """
+    parent = os.getppid()
+    while not is_done():
+        if os.getppid() != parent:
+            raise OutputError("The main process has ended.")
+        time.sleep(POLL_SECONDS)
 
 
 def n_processes() -> int:
@@ -31,12 +51,19 @@ def check_sharding(options: TrainingOptions) -> None:
 
 
 def choose_device(options: TrainingOptions) -> str:
-    """The device asked for, else the best there is.
+    """The kind of the device asked for, else the best there is.
 
     Raises:
         EngineError: it is not there.
+        RequestError: another than the first of its kind is asked for.
     """
-    return open_device(options.device or best_device()).type
+    device = open_device(options.device or best_device())
+    if device.index:
+        raise RequestError(
+            f"Training takes the first device of its kind, and {device} was asked for.",
+            f"Set CUDA_VISIBLE_DEVICES={device.index}, and give --device {device.type}.",
+        )
+    return device.type
 
 
 def choose_precision(options: TrainingOptions) -> TrainPrecision:
@@ -53,6 +80,47 @@ def choose_precision(options: TrainingOptions) -> TrainPrecision:
     if options.precision is not None:
         return options.precision
     return TrainPrecision.BF16 if _has_bf16(device) else TrainPrecision.FP32
+
+
+def lowered(device: str, precision: TrainPrecision) -> torch.autocast:
+    """A context in which a network computes in a precision."""
+    dtype = _DTYPES.get(precision)
+    return torch.autocast(device, dtype, enabled=dtype is not None)
+
+
+_DTYPES = {TrainPrecision.BF16: torch.bfloat16, TrainPrecision.FP16: torch.float16}
+
+
+@contextlib.contextmanager
+def memory_errors(options: TrainingOptions) -> Iterator[None]:
+    """Say what to do where a device's memory is too small.
+
+    Raises:
+        EngineError: it is.
+    """
+    try:
+        yield
+    except torch.OutOfMemoryError as error:
+        raise EngineError(
+            f"{options.batch} examples at once do not fit into the device's memory.",
+            "Give a smaller --batch with more --accumulate, or --checkpointing.",
+        ) from error
+
+
+def keep_memory() -> None:
+    """Let the C library keep what it frees, for the next step, where it is glibc.
+
+    It gives large blocks back to the kernel at once, and a training step on a CPU frees and takes
+    gigabytes in them: clearing their pages anew took a quarter of its time.
+    """
+    if sys.platform == "linux":
+        library = ctypes.CDLL(None)
+        if hasattr(library, "mallopt"):
+            library.mallopt(_M_MMAP_MAX, 0)
+            library.mallopt(_M_TRIM_THRESHOLD, -1)  # which reads as the largest number
+
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def _has_bf16(device: str) -> bool:

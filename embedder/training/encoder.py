@@ -24,8 +24,6 @@ from embedder.vectors import Rows
 EVALUATION_TOKENS = 8192
 """Padded tokens of a forward pass without gradients."""
 
-MODULES = (("Transformer", ""), ("Pooling", "1_Pooling"), ("Dense", ""), ("Normalize", ""))
-
 
 class TrainableEncoder(nn.Module):
     """A checkpoint's network with its tokenizer.
@@ -112,7 +110,7 @@ class TrainableEncoder(nn.Module):
         _write_json(
             folder / "1_Pooling" / "config.json",
             {
-                "word_embedding_dimension": int(_hidden_width(self.checkpoint.config)),
+                "word_embedding_dimension": self.checkpoint.hidden_width,
                 **{f"pooling_mode_{name}": on for name, on in _modes(self.spec.pooling).items()},
             },
         )
@@ -202,10 +200,6 @@ def _modes(pooling: Pooling) -> dict[str, bool]:
         Pooling.WEIGHTED: "weightedmean_tokens",
     }
     return {name: pooling is kind for kind, name in names.items()}
-
-
-def _hidden_width(config: dict[str, Any]) -> int:
-    return next(int(config[n]) for n in ("hidden_size", "dim", "d_model") if n in config)
 
 
 def _contiguous(weights: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -8,14 +8,19 @@ import time
 import torch
 from torch.utils.data import DataLoader
 
-from embedder.training.devices import choose_device, choose_precision
+from embedder.training.devices import (
+    choose_device,
+    choose_precision,
+    keep_memory,
+    lowered,
+    memory_errors,
+)
 from embedder.training.loop import count_steps, evaluation_interval
-from embedder.training.options import TrainingOptions, TrainPrecision
-from embedder.training.parameters import choose_parameters
+from embedder.training.options import TrainingOptions
+from embedder.training.parameters import prepare_model
 from embedder.training.run import Estimate, TrainingRun
 
 N_STEPS = 3
-DTYPES = {TrainPrecision.BF16: torch.bfloat16, TrainPrecision.FP16: torch.float16}
 
 
 def estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
@@ -26,11 +31,17 @@ def estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
         RequestError: the device cannot compute in this precision, or the layers to freeze are not
             there.
     """
+    with memory_errors(options):
+        return _estimate(run, options)
+
+
+def _estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
     n_steps, _ = count_steps(run, options)
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device, precision = choose_device(options), choose_precision(options)
-    choose_parameters(run.model, run.transformer, options)
+    keep_memory()
+    prepare_model(run.model, run.transformer, options)
     before = copy.deepcopy(run.model.state_dict())
     run.model.to(device).train()
     loader = DataLoader(
@@ -42,7 +53,7 @@ def estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
     seconds = []
     for _, batch in zip(range(N_STEPS), loader, strict=False):
         started = time.monotonic()
-        with torch.autocast(device, DTYPES.get(precision), enabled=precision in DTYPES):
+        with lowered(device, precision):
             loss = run.model(**{name: value.to(device) for name, value in batch.items()})["loss"]
         loss.backward()
         run.model.zero_grad()
@@ -50,7 +61,7 @@ def estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
     run.model.load_state_dict(before)
     started = time.monotonic()
     run.model.eval()
-    with torch.no_grad():
+    with torch.no_grad(), lowered(device, precision):
         run.evaluate()
     return Estimate(
         # The first step pays for memory and choices that the others find made.

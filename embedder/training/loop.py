@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import resource
 import sys
 import time
@@ -12,12 +13,19 @@ from typing import Any
 
 import torch
 from torch import nn
-from transformers import EarlyStoppingCallback, Trainer, TrainerCallback, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as reporting
 
 from embedder.errors import EngineError, RequestError
 from embedder.training.checkpoints import (
+    disk_errors,
     find_checkpoint,
     finish_checkpoint,
     read_seconds,
@@ -28,10 +36,13 @@ from embedder.training.devices import (
     choose_device,
     choose_precision,
     is_main_process,
+    keep_memory,
+    lowered,
+    memory_errors,
     n_processes,
 )
 from embedder.training.options import TrainingOptions, TrainPrecision
-from embedder.training.parameters import choose_parameters, find_layers, merge_lora
+from embedder.training.parameters import find_layers, merge_lora, prepare_model
 from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, TrainingRun
 
 START_FILE = "start.json"
@@ -65,16 +76,10 @@ def train(
     trainer = _Trainer(run, options, folder, report)
     checkpoint = find_checkpoint(folder)
     before = read_seconds(checkpoint)
-    start = _measure_start(trainer, folder)
-    trainer.started = started - before
-    try:
+    with memory_errors(options):
+        start = _measure_start(trainer, folder)
+        trainer.started = started - before
         trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    except torch.OutOfMemoryError as error:
-        raise EngineError(
-            f"A step of {options.batch} examples does not fit into the memory of "
-            f"{trainer.args.device}.",
-            "Give a smaller --batch with more --accumulate, or --checkpointing.",
-        ) from error
     trainer.gather()
     if options.lora:
         merge_lora(run.transformer)
@@ -94,9 +99,9 @@ class _Trainer(Trainer):
         self.precision = choose_precision(options)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        choose_parameters(run.model, run.transformer, options)
-        if options.checkpointing:
-            run.transformer.activation_checkpointing_enable()  # type: ignore[operator]
+        keep_memory()
+        set_seed(options.seed)  # low-rank updates start by chance
+        prepare_model(run.model, run.transformer, options)
         reporting.set_verbosity_error()  # type: ignore[no-untyped-call]
         super().__init__(
             model=run.model,
@@ -114,7 +119,7 @@ class _Trainer(Trainer):
     def _arguments(self) -> TrainingArguments:
         options = self.options
         every = evaluation_interval(self.run, options)
-        return TrainingArguments(
+        arguments = TrainingArguments(
             output_dir=str(self.folder),
             per_device_train_batch_size=options.batch,
             gradient_accumulation_steps=options.accumulate,
@@ -146,6 +151,10 @@ class _Trainer(Trainer):
             ddp_backend="gloo" if n_processes() > 1 and choose_device(options) == "cpu" else None,
             **_sharding(self.run, options),
         )
+        if arguments.n_gpu > 1:
+            # Each process has one; else batches, whose rows belong together, would be cut in parts.
+            arguments._n_gpu = 1
+        return arguments
 
     def create_accelerator_and_postprocess(self) -> None:
         """Make what places the model on devices."""
@@ -172,7 +181,8 @@ class _Trainer(Trainer):
         was_training = self.run.model.training
         self.run.model.eval()
         try:
-            with torch.random.fork_rng(), torch.no_grad():
+            lower = lowered(self.args.device.type, self.precision)
+            with torch.random.fork_rng(), torch.no_grad(), lower:
                 return self.run.evaluate()
         finally:
             self.run.model.train(was_training)
@@ -204,7 +214,13 @@ class _Trainer(Trainer):
             save_file(_without_copies(weights), folder / "model.safetensors")
 
     def _save_checkpoint(self, model: nn.Module, trial: Any) -> None:
-        super()._save_checkpoint(model, trial)
+        """Write a checkpoint.
+
+        Raises:
+            OSError: the disk takes no more.
+        """
+        with disk_errors():
+            super()._save_checkpoint(model, trial)
         if self.args.world_size > 1:
             torch.distributed.barrier()
         if self.args.should_save:
@@ -236,7 +252,7 @@ def count_steps(run: TrainingRun, options: TrainingOptions) -> tuple[int, int]:
         return options.max_steps, options.max_steps
     together = options.batch * options.accumulate * n_processes()
     an_epoch = max(1, -(-n_examples // together))
-    return options.max_steps or max(1, round(an_epoch * options.epochs)), an_epoch
+    return options.max_steps or max(1, math.ceil(an_epoch * options.epochs)), an_epoch
 
 
 def evaluation_interval(run: TrainingRun, options: TrainingOptions) -> int:
@@ -349,6 +365,7 @@ def _record(trainer: _Trainer, start: Measures, seconds: float) -> TrainingRecor
         curve=curve,
         measures=best.measures,
         goal=run.goal,
+        is_better=_is_better(run, best.measures, start),
         best_step=best.step,
         n_steps=state.global_step,
         n_examples=_n_examples(run),
@@ -358,6 +375,11 @@ def _record(trainer: _Trainer, start: Measures, seconds: float) -> TrainingRecor
         precision=str(trainer.precision),
         stopped_early=state.global_step < state.max_steps,
     )
+
+
+def _is_better(run: TrainingRun, after: Measures, before: Measures) -> bool:
+    gain = after[run.goal] - before[run.goal]
+    return gain > 0 if run.is_higher_better else gain < 0
 
 
 def _peak_memory(device: torch.device) -> int:

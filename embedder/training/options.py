@@ -79,6 +79,8 @@ class TrainingOptions:
             value = getattr(self, name)
             if value is not None and value < bound:
                 raise RequestError(f"{name} is {value}.", f"Give at least {bound}.")
+        if self.seed >= 2**32:  # as much as NumPy takes
+            raise RequestError(f"seed is {self.seed}.", f"Give at most {2**32 - 1}.")
         if not 0 <= self.warmup < 1:
             raise RequestError(f"warmup is {self.warmup}.", "Give a share of the steps: 0.1.")
         for name in ("epochs", "learning_rate"):

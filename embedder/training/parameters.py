@@ -13,6 +13,23 @@ LORA_SCALE = 2
 LORA_DROPOUT = 0.05
 
 
+def prepare_model(model: nn.Module, transformer: nn.Module, options: TrainingOptions) -> None:
+    """Make a model ready to be trained as the options say.
+
+    Args:
+        model: all that is trained.
+        transformer: the Hugging Face encoder in it; what stands outside of it is always trained.
+        options: `freeze`, `lora` and `checkpointing` of them.
+
+    Raises:
+        RequestError: more layers are to be frozen than there are, or nothing is left to train.
+    """
+    choose_parameters(model, transformer, options)
+    drop_attention_dropout(model)
+    if options.checkpointing:
+        transformer.activation_checkpointing_enable()  # type: ignore[operator]
+
+
 def choose_parameters(model: nn.Module, transformer: nn.Module, options: TrainingOptions) -> None:
     """Freeze what is not to be trained, and put low-rank updates beside what is.
 
@@ -25,11 +42,7 @@ def choose_parameters(model: nn.Module, transformer: nn.Module, options: Trainin
         RequestError: more layers are to be frozen than there are, or nothing is left to train.
     """
     layers = find_layers(transformer)
-    if options.freeze > len(layers):
-        raise RequestError(
-            f"{options.freeze} layers are to be frozen, and the model has {len(layers)}.",
-            f"Give --freeze a number from 1 to {len(layers)}.",
-        )
+    check_freeze(options, len(layers))
     if options.freeze == len(layers) and (options.lora or not _has_more(model, transformer)):
         raise RequestError(
             f"All {len(layers)} layers are to be frozen, and nothing is left to train.",
@@ -40,6 +53,28 @@ def choose_parameters(model: nn.Module, transformer: nn.Module, options: Trainin
     elif options.freeze:
         for module in (_embeddings(transformer), *layers[: options.freeze]):
             module.requires_grad_(False)
+
+
+def check_freeze(options: TrainingOptions, n_layers: int) -> None:
+    """Raise RequestError if more layers are to be frozen than there are."""
+    if options.freeze > n_layers:
+        raise RequestError(
+            f"{options.freeze} layers are to be frozen, and the model has {n_layers}.",
+            f"Give --freeze a number from 1 to {n_layers}.",
+        )
+
+
+def drop_attention_dropout(model: nn.Module) -> None:
+    """Leave attention weights whole in training; states are dropped out as the model says.
+
+    Fused attention has no dropout on CPUs, and drawing it took half of a step there. Others found
+    it of no use (Portes et al. 2023, MosaicBERT; Warner et al. 2024, ModernBERT).
+    """
+    for module in model.modules():
+        if type(module).__name__.endswith(("SelfAttention", "CrossAttention")):
+            dropout = getattr(module, "dropout", None)
+            if isinstance(dropout, nn.Dropout):
+                dropout.p = 0.0
 
 
 def merge_lora(transformer: nn.Module) -> None:

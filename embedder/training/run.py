@@ -73,6 +73,7 @@ class TrainingRecord:
         curve: losses and measures in the order in which they came.
         measures: those of the best checkpoint, which is the one that is kept.
         goal: which of them picked it.
+        is_better: whether it is better than the model was before.
         best_step: its step.
         n_steps: steps that were done.
         n_examples: examples of one epoch; None where they are streamed.
@@ -86,6 +87,7 @@ class TrainingRecord:
     curve: list[CurvePoint]
     measures: Measures
     goal: str
+    is_better: bool
     best_step: int
     n_steps: int
     n_examples: int | None

@@ -58,7 +58,7 @@ class TaskRequest:
 def hold_out(
     examples: Sequence[T], seed: int, key: Callable[[T], Hashable] | None = None
 ) -> tuple[list[T], list[T]]:
-    """Examples to train on and to evaluate on, drawn by chance.
+    """Examples to train on and to evaluate on, a tenth at most, drawn by chance.
 
     Args:
         examples: all of them.
@@ -78,5 +78,14 @@ def hold_out(
         groups.setdefault(number if key is None else key(example), []).append(example)
     order = list(groups.values()) if len(groups) > 1 else [[example] for example in examples]
     random.Random(seed).shuffle(order)
-    n_held = max(1, round(len(order) * HELD_OUT_SHARE))
-    return list(chain(*order[n_held:])), list(chain(*order[:n_held]))
+    most = max(1, round(len(examples) * HELD_OUT_SHARE))
+    train: list[list[T]] = []
+    held: list[list[T]] = []
+    n_held = 0
+    for group in order:
+        is_held = n_held + len(group) <= most  # one that is too large is passed over
+        n_held += len(group) * is_held
+        (held if is_held else train).append(group)
+    if not held:
+        held.append(train.pop(min(range(len(train)), key=lambda i: len(train[i]))))
+    return list(chain(*train)), list(chain(*held))

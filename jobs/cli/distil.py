@@ -11,6 +11,7 @@ from click.core import ParameterSource
 
 from jobs.cli.streams import writing_stdout
 from jobs.cli.training import (
+    check_out,
     read_training_options,
     run_training,
     training_options,
@@ -165,6 +166,7 @@ def _static_lines(summary: DistilStaticSummary) -> list[str]:
 
 def _run_layers(options: dict[str, Any]) -> None:
     """Train as the options say."""
+    check_out(options)
     from jobs.layer_distillation import USAGE, distil_layers, estimate_distil_layers
 
     asked = _layer_options(options)

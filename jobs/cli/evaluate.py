@@ -270,4 +270,5 @@ def _write_words(words: Mapping[str, Scores], name: str, options: dict[str, Any]
 def _write(report: Report, options: dict[str, Any]) -> None:
     from jobs.sense_reports import ReportFormat, write_report
 
-    write_report(report, ReportFormat(options["format"]), sys.stdout)
+    with writing_stdout():
+        write_report(report, ReportFormat(options["format"]), sys.stdout)

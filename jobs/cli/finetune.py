@@ -9,6 +9,7 @@ import click
 
 from jobs.cli.training import (
     Command,
+    check_out,
     read_training_options,
     run_training,
     training_options,
@@ -82,6 +83,7 @@ def run_finetune(
         columns: which of them name columns.
         settings: which of them are the task's own.
     """
+    check_out(options)
     from jobs.finetuning import USAGES, FinetuneOptions, estimate_finetune, finetune
 
     asked = FinetuneOptions(
@@ -99,7 +101,7 @@ def run_finetune(
         options,
         USAGES[task].format(out=options["out"]),
         lambda progress: finetune(asked, progress),
-        lambda _: estimate_finetune(asked),
+        lambda progress: estimate_finetune(asked, progress),
     )
 
 

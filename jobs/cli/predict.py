@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from jobs.cli.names import COLUMN_NAMES
+from jobs.cli.streams import writing_stdout
+from jobs.cli.training import again
 
 if TYPE_CHECKING:
     from jobs.predict import PredictSummary
@@ -97,8 +101,8 @@ def predict_command(**options: Any) -> None:
     if options["dry_run"]:
         from jobs.predict_estimate import estimate_predict
 
-        for line in [] if quiet else _estimate_lines(estimate_predict(asked)):
-            click.echo(line)
+        found = estimate_predict(asked)
+        _say([] if quiet else _estimate_lines(found))
         return
     from jobs.predict import predict_rows
 
@@ -106,10 +110,15 @@ def predict_command(**options: Any) -> None:
         with show_progress(quiet=quiet) as progress:
             summary = predict_rows(asked, progress)
     except KeyboardInterrupt:
-        click.get_current_context().obj["after"] = "Run the same command again to go on."
+        click.get_current_context().obj["after"] = again(options)
         raise
-    for line in [] if quiet else _summary_lines(summary):
-        click.echo(line)
+    _say([] if quiet else _summary_lines(summary))
+
+
+def _say(lines: Sequence[str]) -> None:
+    with writing_stdout():
+        for line in lines:
+            print(line, file=sys.stdout)
 
 
 def _options(options: dict[str, Any]) -> PredictOptions:

@@ -9,6 +9,7 @@ from click.core import ParameterSource
 
 from jobs.cli.training import (
     Command,
+    check_out,
     read_training_options,
     run_training,
     training_options,
@@ -97,7 +98,7 @@ def pretrain_command(**options: Any) -> None:
     source = click.get_current_context().get_parameter_source("learning_rate")
     if is_careful and source is ParameterSource.DEFAULT:
         options["learning_rate"] = CAREFUL_RATE
-    _run(options, _read_options(options))
+    _run(options, options)
 
 
 @click.command("adapt")
@@ -111,7 +112,7 @@ def adapt_command(**options: Any) -> None:
     the text that it reads, and no task says how: train it for one afterwards, or measure it before
     it is used as it is.
     """
-    _run(options, _read_options({**options, "is_adapted": True, "next_sentence": False}))
+    _run(options, {**options, "is_adapted": True, "next_sentence": False})
 
 
 def _read_options(options: dict[str, Any]) -> PretrainingOptions:
@@ -130,8 +131,14 @@ def _read_options(options: dict[str, Any]) -> PretrainingOptions:
     return PretrainingOptions(**values)
 
 
-def _run(options: dict[str, Any], asked: PretrainingOptions) -> None:
-    """Train as a command's options say."""
+def _run(options: dict[str, Any], asked: dict[str, Any]) -> None:
+    """Train as a command's options say.
+
+    Args:
+        options: those of the command.
+        asked: those of the task.
+    """
+    check_out(options)
     from jobs.pretraining import USAGE, PretrainOptions, estimate_pretrain, pretrain
 
     wanted = PretrainOptions(
@@ -139,7 +146,7 @@ def _run(options: dict[str, Any], asked: PretrainingOptions) -> None:
         out=options["out"],
         text=options["text"],
         limit=options["limit"],
-        pretraining=asked,
+        pretraining=_read_options(asked),
         training=read_training_options(options),
         restart=options["restart"],
     )

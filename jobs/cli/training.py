@@ -22,6 +22,12 @@ Command = Callable[..., None]
 
 
 AGAIN = "Run the same command again to go on."
+AGAIN_FROM_HERE = "Run it again without --restart to go on."
+
+
+def again(options: dict[str, Any]) -> str:
+    """What to say to somebody who interrupts a command."""
+    return AGAIN_FROM_HERE if options["restart"] else AGAIN
 
 
 def training_options(
@@ -95,7 +101,7 @@ def training_options(
         click.option(
             "--patience", type=click.IntRange(1), help="Stop after so many without a better one."
         ),
-        click.option("--seed", type=click.IntRange(0), default=1),
+        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1),
         click.option("--device", help="cpu, cuda or mps.  [default: the best there is]"),
         click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]"),
         click.option("--dry-run", is_flag=True, help="Check the data and say how long it takes."),
@@ -118,6 +124,14 @@ def training_options(
         return command
 
     return add
+
+
+def check_out(options: dict[str, Any]) -> None:
+    """Raise OutputError if the folder is there already, before the libraries are imported, which
+    takes seconds."""
+    from jobs.output import check_new_folder
+
+    check_new_folder(options["out"])
 
 
 def read_training_options(options: dict[str, Any]) -> TrainingOptions:
@@ -150,13 +164,15 @@ def run_training(
     from embedder.training.devices import is_main_process
     from jobs.progress import show_progress
 
+    if options["dry_run"] and not is_main_process():
+        return
     form = options["format"]
     quiet = options["quiet"] or not is_main_process()
     with show_progress(quiet=quiet) as progress:
         if options["dry_run"]:
             found = estimate(progress)
         else:
-            click.get_current_context().obj["after"] = AGAIN
+            click.get_current_context().obj["after"] = again(options)
             summary = train(progress)
     if not is_main_process():
         return
@@ -195,6 +211,12 @@ def _show_record(record: TrainingRecord, folder: str, next_command: str) -> None
         was = f" (before {before[name]:.4f})" if name in before else ""
         print(f"{name.replace('_', ' ')}: {value:.4f}{was}", file=sys.stdout)
     stopped = ", stopped early" if record.stopped_early else ""
+    if not record.is_better:
+        print(
+            f"The {record.goal.replace('_', ' ')} is no better than before: give more data, or "
+            "another --learning-rate.",
+            file=sys.stdout,
+        )
     print(
         f"The best of {plural(record.n_steps, 'step')} was step {record.best_step:,}{stopped}; "
         f"{clock(record.seconds)} on {record.device} in {record.precision}.",

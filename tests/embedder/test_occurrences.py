@@ -5,16 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
 from embedder import open_encoder
 from embedder.encoders import EncoderOptions, TextEncoder
-from embedder.occurrences import OWN_WEIGHT, PieceRanges, find_pieces, pool_occurrences
+from embedder.occurrences import (
+    OWN_WEIGHT,
+    PieceRanges,
+    UsePieces,
+    find_pieces,
+    pool_occurrences,
+)
 from embedder.passages import cut_documents
 from embedder.projection import fit_projection
-from embedder.records import hash_texts, hash_word
+from embedder.records import hash_text, hash_texts
 from embedder.specs import ChunkSpec, Overflow
-from embedder.vectors import normalise
+from embedder.vectors import Rows, normalise
 from embedder.word_uses import WordFinder, draws, encode_words
 from embedder.words import find_words
 
@@ -47,11 +54,15 @@ def test_words_get_their_own_pieces(encoder: TextEncoder) -> None:
             assert list(range(first, last)) == own and own
 
 
+def _pool(states: Rows, is_text: npt.NDArray[np.bool_], ranges: PieceRanges) -> list[Rows]:
+    return pool_occurrences(states[None], [UsePieces(np.zeros(len(states), int), ranges, is_text)])
+
+
 def test_pooling_of_a_case_worked_by_hand() -> None:
     """With one piece to a text the vector is the piece's own; special pieces never count."""
     states = np.array([[9, 9], [3, 4], [9, 9]], dtype=np.float32)
     ranges = PieceRanges(np.array([1], np.int32), np.array([2], np.int32))
-    found = pool_occurrences(states, np.array([False, True, False]), ranges)
+    [found] = _pool(states, np.array([False, True, False]), ranges)
     np.testing.assert_allclose(found, [[0.6, 0.8]], rtol=1e-6)
 
 
@@ -59,7 +70,7 @@ def test_a_use_leans_towards_its_own_word() -> None:
     """The neighbourhood is weighted by distance, and the word's own states come on top."""
     states = np.eye(5, dtype=np.float32)
     ranges = PieceRanges(np.array([0, 4], np.int32), np.array([1, 5], np.int32))
-    first, last = pool_occurrences(states, np.ones(5, dtype=np.bool_), ranges)
+    [(first, last)] = _pool(states, np.ones(5, dtype=np.bool_), ranges)
     assert (np.diff(first) < 0).all() and (np.diff(last) > 0).all()
     assert first[0] / first[1] > first[1] / first[2] or OWN_WEIGHT == 0
     np.testing.assert_allclose(first, last[::-1], rtol=1e-6)
@@ -75,10 +86,10 @@ def test_words_of_a_passage_do_not_depend_on_others(encoder: TextEncoder) -> Non
         found = {}
         for indices, _, encoded in encoder.encode_batches(pieces, with_states=True):
             assert encoded.states is not None
-            for row, number in enumerate(indices):
-                own = encode_words(encoded.states[row], words[number], projection)
-                assert own.shape == (len(words[number].records), projection.n_components)
-                found[texts[number]] = own.tobytes()
+            own = encode_words(encoded.states, [words[i] for i in indices], projection)
+            for number, codes in zip(indices, own, strict=True):
+                assert codes.shape == (len(words[number].records), projection.n_components)
+                found[texts[number]] = codes.tobytes()
         return found
 
     rng = np.random.default_rng(3)
@@ -96,7 +107,7 @@ def test_function_words_and_numbers_are_no_uses(encoder: TextEncoder) -> None:
     [found] = finder.find(TEXTS[:1], hash_texts(TEXTS[:1]), encoder)
     text = TEXTS[0]
     assert found.forms == ["bank", "river", "was", "green"]
-    assert found.records["word"].tolist() == [hash_word(form) for form in found.forms]
+    assert found.records["word"].tolist() == [hash_text(form) for form in found.forms]
     spans = zip(found.records["start"].tolist(), found.records["length"].tolist(), strict=True)
     assert [text[start : start + length] for start, length in spans] == found.forms
 
@@ -128,7 +139,7 @@ def test_a_word_of_several_pieces_is_their_sum() -> None:
     """The states of a word's pieces are added up, also where words share a piece."""
     states = np.random.default_rng(1).standard_normal((9, 4)).astype(np.float32)
     first, last = np.array([[1, 2], [3, 6], [5, 6], [6, 9]], dtype=np.int32).T
-    found = pool_occurrences(states, np.zeros(9, dtype=np.bool_), PieceRanges(first, last))
+    [found] = _pool(states, np.zeros(9, dtype=np.bool_), PieceRanges(first, last))
     sums = np.stack([states[a:b].sum(axis=0) for a, b in zip(first, last, strict=True)])
     np.testing.assert_allclose(found, normalise(sums), rtol=1e-5)
 

@@ -267,6 +267,16 @@ def test_equal_documents_are_on_one_side(tmp_path: Path) -> None:
         assert trained and held and not trained & held
 
 
+def test_what_is_too_short_is_not_held_out(tmp_path: Path) -> None:
+    """The one document that is held out of few is one that can be read, wherever short ones lie."""
+    for number, short in enumerate(("Hello.", "Yes.", "No one.", "A bank.", "Why?", "42")):
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        documents = [*some_documents(6)[1:5], short]
+        _, train, validation, _ = write(folder, documents, held_out=1e-9, has_pairs=True)
+        assert train.n_pieces and validation.n_pieces
+
+
 def test_pairs_are_what_they_say(tmp_path: Path) -> None:
     """A true second segment is the text that follows; a random one is of another document; half
     are random; each piece of the corpus is read once an epoch; and what is read is the same again

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from embedder import word_stream
+from embedder.array_file import append_array
 from embedder.vocabulary import Vocabulary
 from embedder.word_stream import END, FORM_BYTES, WordStream, write_stream
 from embedder.words import find_words
@@ -40,6 +41,13 @@ def read(stream: WordStream) -> list[list[str]]:
             documents[-1].append(stream.vocabulary.forms[number])
     assert documents.pop() == []
     return documents
+
+
+@pytest.mark.parametrize("n", [3, 100_000])
+def test_a_full_disk_is_an_error(n: int) -> None:
+    """Numbers that are not written are never lost in silence, however few they are."""
+    with pytest.raises(OSError, match="No space left"), Path("/dev/full").open("wb") as file:
+        append_array(file, np.arange(n))
 
 
 def test_the_stream_holds_the_words(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from embedder.projection import encode_codes
-from embedder.records import OCCURRENCE, Occurrences, PassageTable, hash_texts, hash_word
+from embedder.records import OCCURRENCE, Occurrences, PassageTable, hash_text, hash_texts
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Pooling
 from embedder.vectors import HalfRows, Rows, normalise
 from embedder.word_uses import draws
@@ -105,14 +105,14 @@ def occurrences_of(
     for text, own in zip(texts, low, strict=True):
         words = list(find_words(text))
         records = np.empty(len(words), dtype=OCCURRENCE)
-        records["word"] = [hash_word(word.form) for word in words]
+        records["word"] = [hash_text(word.form) for word in words]
         records["start"] = [word.start for word in words]
         records["length"] = [word.end - word.start for word in words]
         records["draw"] = draws(own, records["start"])
         parts.append(records)
         ends.append(len(words))
         if forms is not None:
-            forms |= {hash_word(word.form): word.form for word in words}
+            forms |= {hash_text(word.form): word.form for word in words}
     found = np.concatenate(parts)
     seeds = (found["draw"].astype(np.int64) + found["start"]) % 509
     rows = unit_rows(509, seed=3, n_clusters=2, width=n_components)[seeds]

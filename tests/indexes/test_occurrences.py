@@ -10,7 +10,7 @@ import pytest
 from synthetic import make_basis, occurrences_of, unit_rows, write_segment
 
 from embedder.errors import IndexFormatError
-from embedder.records import Occurrences, hash_word
+from embedder.records import Occurrences, hash_text
 from indexes.layout import OCCURRENCE_FILES, Layout
 from indexes.manifest import SegmentRecord
 from indexes.occurrences import (
@@ -98,8 +98,8 @@ def test_a_text_more_often_than_the_cap_stays(tmp_path: Path) -> None:
     """Copies of one text have one draw, and its words do not vanish because there are many."""
     found = write(tmp_path / "s", ["the river bank"] * 20 + ["another river"], 5)
     words, counts = np.unique(found.records["word"], return_counts=True)
-    assert set(words) == {hash_word(word) for word in ("the", "river", "bank", "another")}
-    assert dict(zip(words.tolist(), counts.tolist(), strict=True))[hash_word("bank")] == 20
+    assert set(words) == {hash_text(word) for word in ("the", "river", "bank", "another")}
+    assert dict(zip(words.tolist(), counts.tolist(), strict=True))[hash_text("bank")] == 20
 
 
 def test_limits_of_a_sample_of_a_sample() -> None:

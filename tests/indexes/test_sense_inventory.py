@@ -10,7 +10,7 @@ import pytest
 from synthetic import unit_rows
 
 from embedder.errors import IndexFormatError
-from embedder.records import hash_word
+from embedder.records import hash_text
 from indexes.layout import CENTROIDS_FILE, SENSES_FILE, USES_FILE, Layout
 from indexes.manifest import SenseRecord
 from indexes.sense_inventory import (
@@ -21,7 +21,7 @@ from indexes.sense_inventory import (
     write_inventory,
 )
 
-FORMS = sorted(("bank", "crane", "river"), key=hash_word)
+FORMS = sorted(("bank", "crane", "river"), key=hash_text)
 FILES = (SENSES_FILE, CENTROIDS_FILE, USES_FILE)
 
 
@@ -32,7 +32,7 @@ def word(form: str, n_senses: int) -> WordSenses:
     uses["sense"] = np.repeat(np.arange(1, n_senses + 1), counts)
     uses["row"] = np.arange(len(uses))
     return WordSenses(
-        word=hash_word(form),
+        word=hash_text(form),
         form=form,
         numbers=np.arange(1, n_senses + 1),
         n_uses=counts,

@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import Done, assert_refused, tree, write_corpus
 from models import make_model
+from tiny_heads import make_head
 
 from indexes.manifest import FORMAT
 
@@ -328,6 +329,15 @@ def test_the_model_has_gone(
 
 
 # --- models ---
+
+
+def test_a_head_is_no_encoder(run: Run, tmp_path: Path, short_texts: list[str]) -> None:
+    """A folder that was trained to answer is refused as the model of an index."""
+    head = make_head(tmp_path / "head")
+    path = write_corpus(tmp_path / "a.parquet", short_texts[:5])
+    done = run("index", path, "--out", tmp_path / "out.index", "--model", head)
+    assert_refused(done, "is a head", "embedder predict")
+    assert not (tmp_path / "out.index").exists()
 
 
 @pytest.mark.parametrize(

@@ -244,7 +244,7 @@ def test_texts_without_words_have_no_rows(ask: Ask) -> None:
     rows, summary = ask([None, "energy house", "bank"])
     assert [(row["id"], row["word"]) for row in rows] == [("d2", "bank")]
     counts = {"null text": 1, Status.FUNCTION_WORD: 1, Status.UNKNOWN_WORD: 1}
-    assert summary.counts == counts
+    assert (summary.left_out, summary.counts) == (counts, {})
     assert summary.n_rows == 3
 
 

@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpora import assert_refused
+from corpora import assert_refused, run_with_file_limit
 from in_process import Here
 
 from embedder import EncoderOptions, open_encoder
@@ -313,6 +313,18 @@ def test_refusals(here: Here, tmp_path: Path, pairs: Path, tiny_model: Path) -> 
     assert_refused(here(*base, *new, "--precision", "fp16"), "fp16 needs a CUDA device")
     assert_refused(here(*base, "--out", tmp_path), "is there already")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("n_bytes", [500, 20_000, 140_000])
+def test_a_full_disk_is_one_line(
+    tmp_path: Path, pairs: Path, tiny_model: Path, n_bytes: int
+) -> None:
+    """Where the disk takes no more, be it the weights or the optimizer's state that is written,
+    there is one line, and no folder."""
+    command = ("finetune", "similarity", pairs, "--model", tiny_model, "--device", "cpu", "-q")
+    done = run_with_file_limit(n_bytes, *command, "--max-steps", "1", "--out", tmp_path / "new")
+    assert_refused(done, "cannot be written")
+    assert not (tmp_path / "new").exists()
 
 
 def test_bf16_learns_too(options: FinetuneOptions) -> None:

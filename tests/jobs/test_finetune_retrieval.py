@@ -138,12 +138,21 @@ def test_chunks_change_no_gradient(tiny_model: Path, symmetric: bool) -> None:
 
 
 def test_no_text_is_on_both_sides() -> None:
-    """Rows that are held out have other positives than those that are trained on."""
-    pairs = [RetrievalPair(f"q{i}", f"p{i % 20}") for i in range(60)]
-    train, dev = hold_out_pairs(pairs, 1)
-    assert sorted(train + dev) == sorted(pairs)
-    assert len(dev) == 6
-    assert not {pair.positive for pair in train} & {pair.positive for pair in dev}
+    """Rows that are held out have no query or positive in common with those that are trained on,
+    also where a text is a query here and a positive there."""
+    answers = [RetrievalPair(f"q{i}", f"p{i % 20}") for i in range(60)]
+    several = [RetrievalPair(f"q{i // 3}", f"p{i}") for i in range(60)]
+    both_ways = [pair for i in range(30) for pair in (_pair(i, i + 30), _pair(i + 30, i))]
+    for pairs in (answers, several, both_ways):
+        train, dev = hold_out_pairs(pairs, 1)
+        assert sorted(train + dev) == sorted(pairs)
+        assert len(dev) == 6
+        sides = ({text for pair in side for text in pair[:2]} for side in (train, dev))
+        assert not set.intersection(*sides)
+
+
+def _pair(query: int, positive: int) -> RetrievalPair:
+    return RetrievalPair(f"t{query}", f"t{positive}")
 
 
 def test_hard_negatives_are_the_nearest_that_are_farther_than_the_positive(

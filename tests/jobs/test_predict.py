@@ -458,6 +458,7 @@ def test_bad_requests(refuse: Refuse, classifier: Path, source: Path, tmp_path: 
     not there and an ending that means nothing are one line, and leave nothing."""
     refuse(classifier, "--text", "body", words=("no column 'body'", "year, text, Label", "--text"))
     refuse(classifier, "--text", "year", words=("'year'", "int64, and text is wanted", "--text"))
+    refuse(classifier, "--text", "body", "--dry-run", words=("no column 'body'",))
     refuse(classifier, "--question", "text", words=("--question", "--text"))
     refuse(classifier, "--columns", "nothing", words=("no column 'nothing'", "--columns"))
     refuse(classifier, tmp_path / "no.parquet", words=("There is no file", "no.parquet"))

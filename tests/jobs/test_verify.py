@@ -18,7 +18,7 @@ from corpora import Done, assert_refused, tree
 from worlds import answers, content_files, damages, make_index, put, state_digests
 
 from embedder.errors import EmbedderError, IndexNotFoundError
-from embedder.records import hash_word
+from embedder.records import hash_text
 from indexes.layout import (
     CENTROIDS_FILE,
     CODES_FILE,
@@ -437,7 +437,7 @@ def occurrences_of(layout: Layout) -> tuple[Path, np.ndarray[Any, Any]]:
 
 RECORDS: dict[str, tuple[str, Callable[[Any], Any], str]] = {
     "word": ("word", lambda old: old ^ 1, "is of a word that is not in words.parquet"),
-    "another word": ("word", lambda _: hash_word("text"), "is of another word than stands in its"),
+    "another word": ("word", lambda _: hash_text("text"), "is of another word than stands in its"),
     "start": ("start", lambda old: old + 1, "is of another word than stands in its text"),
     "behind": ("start", lambda _: 9000, "lies outside its passage"),
     "before": ("start", lambda _: -5, "lies outside its passage"),
@@ -452,7 +452,7 @@ def test_an_occurrence_that_is_none(copy: Layout, case: str) -> None:
     """An occurrence that is no use of its word in the text of its passage is found."""
     field, change, words = RECORDS[case]
     path, records = occurrences_of(copy)
-    chosen = np.flatnonzero(records["word"] == hash_word("of"))[7]
+    chosen = np.flatnonzero(records["word"] == hash_text("of"))[7]
     records[field][chosen] = change(records[field][chosen])
     np.save(path, records)
     state_digests(copy)

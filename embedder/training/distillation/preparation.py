@@ -12,7 +12,7 @@ from embedder.checkpoint import Checkpoint, open_checkpoint
 from embedder.errors import RequestError
 from embedder.pairs import ScoredPair
 from embedder.tokens import Pieces, Tokenizer
-from embedder.training.devices import is_main_process
+from embedder.training.devices import is_main_process, wait_for_main_process
 from embedder.training.distillation.language import (
     LanguageDistillation,
     check_head,
@@ -40,7 +40,6 @@ from embedder.training.pretraining.preparation import (
     prepare_text,
     save_language_model,
     validation_batches,
-    wait_for,
 )
 from embedder.training.run import Measures, TrainingRun
 
@@ -225,7 +224,7 @@ def _open_texts(
         if not folder.is_dir():
             write_texts(texts(), folder, tokenizer, layout)
     else:
-        wait_for(folder)
+        wait_for_main_process(folder.is_dir)
     return PieceTexts(folder, TRAIN), PieceTexts(folder, HELD_OUT)
 
 

@@ -7,7 +7,6 @@ grows by about 24 bytes a text.
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -17,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from embedder.array_file import ArrayFile
+from embedder.array_file import ArrayFile, append_array, write_array
 from embedder.errors import RequestError, SourceError
 from embedder.passages import BLOCK_CHARACTERS
+from embedder.records import hash_text
 from embedder.sentences import split_sentences
 from embedder.tokens import Pieces, Tokenizer
 from embedder.training.checkpoints import sync_all
@@ -98,10 +98,10 @@ def write_texts(
     made.mkdir()
     try:
         lengths, own, owners = _write_pieces(batches, made / PIECES, tokenizer, layout)
-        np.save(made / ENDS, lengths.cumsum(dtype=np.int64))
+        write_array(made / ENDS, lengths.cumsum(dtype=np.int64))
         train, held_out = _split(own, owners, layout.held_out)
-        np.save(made / TRAIN, train)
-        np.save(made / HELD_OUT, held_out)
+        write_array(made / TRAIN, train)
+        write_array(made / HELD_OUT, held_out)
         sync_all(made)
         made.rename(folder)
     finally:
@@ -119,12 +119,12 @@ def _write_pieces(
             for document in documents:
                 for text in taught_texts(document):
                     texts.append(layout.prompt + text)
-                    found.append(digest(document))
+                    found.append(hash_text(document))
             pieces = [tokenizer.cut(ids, layout.length) for ids in tokenizer.encode(texts)]
             for ids in pieces:
-                ids.astype(KIND).tofile(file)
+                append_array(file, ids.astype(KIND))
             lengths.append(np.array([len(ids) for ids in pieces], dtype=np.int64))
-            own.append(np.array([digest(text) for text in texts], dtype=np.uint64))
+            own.append(np.array([hash_text(text) for text in texts], dtype=np.uint64))
             owners.append(np.array(found, dtype=np.uint64))
     if not sum(map(len, lengths)):
         raise SourceError("The corpus holds no text.", "Name another column with --text.")
@@ -137,13 +137,8 @@ def taught_texts(document: str) -> Iterator[str]:
     yield beginning
     spans = split_sentences(beginning)
     if len(spans) > 1:
-        start, end = spans[digest(document) % len(spans)]
+        start, end = spans[hash_text(document) % len(spans)]
         yield beginning[start:end]
-
-
-def digest(text: str) -> int:
-    """64 bits of a digest."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 def _split(

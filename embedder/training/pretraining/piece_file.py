@@ -9,7 +9,6 @@ but, for pairs, eight bytes an example.
 from __future__ import annotations
 
 import contextlib
-import hashlib
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from io import BufferedWriter
@@ -18,7 +17,8 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from embedder.array_file import ArrayFile
+from embedder.array_file import ArrayFile, append_array
+from embedder.records import hash_text
 from embedder.sentences import split_sentences
 from embedder.tokens import Tokenizer
 from embedder.training.pretraining.masks import Flags
@@ -139,7 +139,7 @@ def write_pieces(
     """Tokenise a corpus once, to `folder`/train and `folder`/validation.
 
     A document is held out by a digest of its text, so that equal documents are on one side. If
-    none is, the one that was nearest to it is held out.
+    none that is long enough is, the one that was nearest to it is held out.
 
     Args:
         batches: its texts.
@@ -160,7 +160,7 @@ def write_pieces(
         for digest, sentences in _documents(batches, tokenizer, layout):
             if digest < edge:
                 validation.write(sentences)
-            elif digest > nearest or validation.n_documents:
+            elif digest > nearest or validation.n_documents or not train.takes(sentences):
                 train.write(sentences)
             else:
                 if digest < nearest:
@@ -183,7 +183,7 @@ def _documents(
     for batch in batches:
         for texts in _parts(batch):
             encoded = _encode(texts, tokenizer, layout)
-            yield from zip(map(_digest, texts), encoded, strict=True)
+            yield from zip(map(hash_text, texts), encoded, strict=True)
 
 
 def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
@@ -199,10 +199,6 @@ def _parts(texts: Sequence[str]) -> Iterator[Sequence[str]]:
 def open_part(folder: Path, name: str, special: SpecialPieces, layout: PieceLayout) -> Part:
     """What `write_pieces` wrote; `name` is `TRAIN` or `VALIDATION`."""
     return Part(folder / name, special, layout)
-
-
-def _digest(text: str) -> int:
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big")
 
 
 Sentence = tuple[PieceIds, Flags | None]
@@ -250,28 +246,32 @@ class _PartWriter:
         for sentences in documents:
             self.write(sentences)
 
+    def takes(self, sentences: Sequence[Sentence]) -> bool:
+        """Whether a document is long enough."""
+        lengths = [len(ids) for ids, _ in sentences]
+        return bool(cut_pairs(lengths, self._segment)) if self._layout.has_pairs else any(lengths)
+
     def write(self, sentences: Sequence[Sentence]) -> None:
         """Write a document; one that is too short is counted and left out."""
-        if not sentences:
-            return
-        pieces = np.concatenate([ids for ids, _ in sentences])
-        if not len(pieces) or (self._layout.has_pairs and not self._write_pairs(sentences)):
+        if not self.takes(sentences):
             self.n_too_short += 1
             return
+        if self._layout.has_pairs:
+            self._write_pairs(sentences)
+        pieces = np.concatenate([ids for ids, _ in sentences])
         end = [] if self._layout.has_pairs else [self._special.after]
         written = np.concatenate([pieces, *end])
-        written.astype(self._kind).tofile(self._files[PIECES])
+        append_array(self._files[PIECES], written.astype(self._kind))
         if self._layout.has_starts:
             starts = [flags for _, flags in sentences if flags is not None]
             starts += [np.ones(len(piece), np.bool_) for piece in end]
-            np.concatenate(starts).tofile(self._files[STARTS])
+            append_array(self._files[STARTS], np.concatenate(starts))
         self._n_written += len(written)
         self.n_documents += 1
         self.n_pieces += len(pieces)
 
-    def _write_pairs(self, sentences: Sequence[Sentence]) -> bool:
+    def _write_pairs(self, sentences: Sequence[Sentence]) -> None:
         pairs = cut_pairs([len(ids) for ids, _ in sentences], self._segment)
-        if pairs:
-            (np.array(pairs, dtype=np.int64) + self._n_written).tofile(self._files[PAIRS])
-            np.full(len(pairs), self.n_documents, dtype=np.int64).tofile(self._files[DOCUMENTS])
-        return bool(pairs)
+        append_array(self._files[PAIRS], np.array(pairs, dtype=np.int64) + self._n_written)
+        numbers = np.full(len(pairs), self.n_documents, dtype=np.int64)
+        append_array(self._files[DOCUMENTS], numbers)

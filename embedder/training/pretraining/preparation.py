@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
-import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -15,12 +13,17 @@ from typing import Any
 import numpy as np
 
 from embedder.checkpoint import Checkpoint, open_checkpoint
-from embedder.errors import ModelError, OutputError, RequestError, SourceError
+from embedder.errors import ModelError, RequestError, SourceError
 from embedder.tokens import Tokenizer
 from embedder.training.checkpoints import sync_all
-from embedder.training.devices import check_sharding, is_main_process
+from embedder.training.devices import (
+    check_sharding,
+    is_main_process,
+    wait_for_main_process,
+)
 from embedder.training.encoder import TrainableEncoder
 from embedder.training.options import TrainingOptions
+from embedder.training.parameters import check_freeze
 from embedder.training.pretraining.examples import (
     FIXED_EPOCH,
     PretrainingExamples,
@@ -63,8 +66,6 @@ MOST_VALIDATION = 2000
 EVALUATION_PIECES = 2048
 """Places of a forward pass without gradients; each may have as many scores as there are pieces."""
 
-POLL_SECONDS = 0.2
-
 
 @dataclass(frozen=True)
 class PreparedText:
@@ -94,6 +95,8 @@ def prepare_pretraining(
         RequestError: weights are to be shared, and cannot be; and see there.
     """
     check_sharding(training)
+    if options.model is not None:  # before the corpus is read
+        check_freeze(training, open_checkpoint(options.model).n_layers)
     return _make_run(prepare_text(texts, options, training.seed, room), options, training)
 
 
@@ -129,7 +132,7 @@ def prepare_text(
             finally:
                 shutil.rmtree(made, ignore_errors=True)
     else:
-        wait_for(folder)
+        wait_for_main_process(folder.is_dir)
     counts = PieceCounts(**json.loads((folder / COUNTS).read_text("utf-8")))
     checkpoint = open_checkpoint(options.model or str(folder / START))
     _, special = _read_tokenizer(checkpoint, options)
@@ -283,12 +286,3 @@ def save_language_model(
     with quietly():
         encoder.save(folder)
         model.save_pretrained(folder)
-
-
-def wait_for(folder: Path) -> None:
-    """Wait until the main process has made a folder."""
-    parent = os.getppid()
-    while not folder.is_dir():
-        if os.getppid() != parent:
-            raise OutputError("The main process has ended.")
-        time.sleep(POLL_SECONDS)

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -83,17 +84,28 @@ def prepare_retrieval(request: TaskRequest, *, rank: Rank, mine: Mine | None = N
 def hold_out_pairs(
     pairs: Sequence[RetrievalPair], seed: int
 ) -> tuple[list[RetrievalPair], list[RetrievalPair]]:
-    """Pairs to train on and to evaluate on; no positive is on both sides.
+    """Pairs to train on and to evaluate on; no query or positive is on both sides, unless all of
+    them hang together.
 
     Raises:
         RequestError: there are too few.
     """
-    _, held = hold_out(list(dict.fromkeys(pair.positive for pair in pairs)), seed)
-    kept = frozenset(held)
-    return (
-        [pair for pair in pairs if pair.positive not in kept],
-        [pair for pair in pairs if pair.positive in kept],
-    )
+    groups = dict(zip(map(id, pairs), _connected(pairs), strict=True))
+    return hold_out(pairs, seed, lambda pair: groups[id(pair)])
+
+
+def _connected(pairs: Sequence[RetrievalPair]) -> list[int]:
+    """For each pair the number of its group: pairs that have a text in common are in one."""
+    from scipy.sparse import coo_array
+    from scipy.sparse.csgraph import connected_components
+
+    numbers: dict[str, int] = {}
+    ends = [[numbers.setdefault(t, len(numbers)) for t in pair[:2]] for pair in pairs]
+    first, second = np.array(ends, dtype=np.int64).reshape(-1, 2).T
+    shape = (len(numbers), len(numbers))
+    edges = coo_array((np.ones(len(first), dtype=np.bool_), (first, second)), shape=shape)
+    groups: list[int] = connected_components(edges, directed=False)[1][first].tolist()
+    return groups
 
 
 class PairNumbers:

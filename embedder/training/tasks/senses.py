@@ -112,14 +112,7 @@ def hold_out_words(
     Raises:
         RequestError: there are too few.
     """
-    words = list(dict.fromkeys(pair.word for pair in pairs))
-    if len(words) < 2:
-        return hold_out(pairs, seed)
-    held = frozenset(hold_out(words, seed)[1])
-    return (
-        [pair for pair in pairs if pair.word not in held],
-        [pair for pair in pairs if pair.word in held],
-    )
+    return hold_out(pairs, seed, lambda pair: pair.word)
 
 
 def check_several(pairs: Sequence[SensePair]) -> None:

@@ -132,8 +132,11 @@ def _cut(
 def _hold_out(
     uses: Sequence[NumberedUse], seed: int
 ) -> tuple[list[NumberedUse], list[NumberedUse]]:
-    train, held = hold_out(uses, seed)
-    return train + held[MOST_HELD_OUT:], held[:MOST_HELD_OUT]
+    """Uses to train on and to evaluate on, those of a text on one side."""
+    train, held = hold_out(uses, seed, lambda use: use.text)
+    kept = held[:MOST_HELD_OUT]
+    texts = {use.text for use in kept}
+    return train + [use for use in held[MOST_HELD_OUT:] if use.text not in texts], kept
 
 
 def _set_dropout(encoder: TrainableEncoder, rate: float) -> None:

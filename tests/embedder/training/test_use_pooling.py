@@ -35,7 +35,7 @@ def test_the_pool_is_numpys(tiny_model: Path) -> None:
     found = pool_uses(states, batch.is_text, batch.is_word).numpy()
     for row, use in enumerate(cut):
         own = states[row, : len(use.ids)].numpy()
-        wanted = pool_occurrences(own, use.is_text, use.ranges)
+        [wanted] = pool_occurrences(own[None], [use])
         np.testing.assert_allclose(found[row : row + 1], wanted, atol=2e-6)
 
 
