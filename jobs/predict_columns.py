@@ -69,7 +69,7 @@ def open_columns(
     first, *others = [*roles.values(), *names]
     columns = Columns(text=first, id=None, metadata=tuple(dict.fromkeys(others)))
     corpus = Corpus(opened, columns, types)
-    beside = column_types(corpus, names, "--columns")
+    beside = column_types(corpus, names, "--fields")
     shown = column_names(answers.names, beside.names)
     schema = pa.schema(
         [
@@ -137,4 +137,4 @@ def _check_kept(
         if not with_it and name not in types:
             with_it = list(opened[:1])  # which lacks it
         for source in with_it:
-            check_there(source.schema, name, "--columns", source.file.name)
+            check_there(source.schema, name, "--fields", source.file.name)

@@ -16,24 +16,28 @@ from jobs.cli.compare import compare_command
 from jobs.cli.delete import delete_command
 from jobs.cli.disambiguate import disambiguate_command
 from jobs.cli.distil import distil_command
-from jobs.cli.evaluate import evaluate_group
+from jobs.cli.evaluate import evaluate_group, evaluate_senses_group, evaluate_words_command
 from jobs.cli.evaluate_answers import evaluate_answer_command, evaluate_generate_command
 from jobs.cli.evaluate_heads import (
     evaluate_classify_command,
     evaluate_classify_pairs_command,
     evaluate_tag_command,
 )
-from jobs.cli.evaluate_retrieval import retrieval_command
-from jobs.cli.evaluate_similarity import similarity_command
+from jobs.cli.evaluate_retrieval import evaluate_retrieval_command
+from jobs.cli.evaluate_similarity import evaluate_similarity_command
 from jobs.cli.export import export_command
-from jobs.cli.finetune import finetune_group
-from jobs.cli.finetune_answers import answer_command, generate_command
+from jobs.cli.finetune import finetune_group, finetune_similarity_command
+from jobs.cli.finetune_answers import finetune_answer_command, finetune_generate_command
 from jobs.cli.finetune_encoders import (
     finetune_retrieval_command,
     finetune_senses_command,
     finetune_senses_unsupervised_command,
 )
-from jobs.cli.finetune_heads import classify_command, classify_pairs_command, tag_command
+from jobs.cli.finetune_heads import (
+    finetune_classify_command,
+    finetune_classify_pairs_command,
+    finetune_tag_command,
+)
 from jobs.cli.index import index_command
 from jobs.cli.info import info_command
 from jobs.cli.map import map_command
@@ -41,6 +45,7 @@ from jobs.cli.neighbours import neighbours_command
 from jobs.cli.predict import predict_command
 from jobs.cli.pretrain import adapt_command, pretrain_command
 from jobs.cli.search import search_command
+from jobs.cli.sections import SectionedGroup
 from jobs.cli.senses import senses_command
 from jobs.cli.verify import verify_command
 from jobs.cli.word_vectors import words_group
@@ -49,12 +54,13 @@ INTERRUPTED = 130
 
 
 @click.group(
+    cls=SectionedGroup,
     context_settings={
         "auto_envvar_prefix": "EMBEDDER",
         "help_option_names": ["-h", "--help"],
         "max_content_width": 100,
         "show_default": True,
-    }
+    },
 )
 @click.version_option(package_name="embedder")
 @click.option("--traceback", is_flag=True, help="Show where an error came from.")
@@ -71,41 +77,52 @@ def cli(settings: dict[str, Any], traceback: bool) -> None:
     settings["traceback"] = traceback
 
 
-cli.add_command(index_command)
-cli.add_command(search_command)
-cli.add_command(senses_command)
-cli.add_command(neighbours_command)
-cli.add_command(map_command)
-cli.add_command(compare_command)
-cli.add_command(info_command)
-cli.add_command(disambiguate_command)
-cli.add_command(predict_command)
-cli.add_command(delete_command)
-cli.add_command(compact_command)
-cli.add_command(export_command)
-cli.add_command(verify_command)
-cli.add_command(distil_command)
-cli.add_command(evaluate_group)
-evaluate_group.add_command(evaluate_answer_command)
-evaluate_group.add_command(evaluate_generate_command)
-evaluate_group.add_command(evaluate_classify_command)
-evaluate_group.add_command(evaluate_classify_pairs_command)
-evaluate_group.add_command(evaluate_tag_command)
-cli.add_command(pretrain_command)
-cli.add_command(finetune_group)
-finetune_group.add_command(answer_command)
-finetune_group.add_command(adapt_command)
-finetune_group.add_command(generate_command)
-finetune_group.add_command(classify_command)
-finetune_group.add_command(classify_pairs_command)
-finetune_group.add_command(tag_command)
-finetune_group.add_command(finetune_retrieval_command)
-finetune_group.add_command(finetune_senses_command)
-finetune_group.add_command(finetune_senses_unsupervised_command)
-cli.add_command(words_group)
-
-evaluate_group.add_command(retrieval_command)
-evaluate_group.add_command(similarity_command)
+cli.set_sections(
+    ("Index and search", [index_command, search_command, info_command]),
+    ("Senses of words", [senses_command, neighbours_command, map_command, disambiguate_command]),
+    ("Keep an index", [delete_command, compact_command, verify_command, export_command]),
+    ("Train", [finetune_group, predict_command, evaluate_group, pretrain_command, distil_command]),
+    ("What came before", [words_group, compare_command]),
+)
+evaluate_group.set_sections(
+    (
+        "Encoders",
+        [evaluate_retrieval_command, evaluate_similarity_command, evaluate_senses_group],
+    ),
+    (
+        "Heads",
+        [
+            evaluate_classify_command,
+            evaluate_classify_pairs_command,
+            evaluate_tag_command,
+            evaluate_answer_command,
+            evaluate_generate_command,
+        ],
+    ),
+    ("Static vectors", [evaluate_words_command]),
+)
+finetune_group.set_sections(
+    (
+        "Encoders, for embedder index --model",
+        [
+            finetune_retrieval_command,
+            finetune_similarity_command,
+            finetune_senses_command,
+            finetune_senses_unsupervised_command,
+            adapt_command,
+        ],
+    ),
+    (
+        "Heads, for embedder predict",
+        [
+            finetune_classify_command,
+            finetune_classify_pairs_command,
+            finetune_tag_command,
+            finetune_answer_command,
+            finetune_generate_command,
+        ],
+    ),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

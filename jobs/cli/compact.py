@@ -6,10 +6,12 @@ import json
 
 import click
 
+from jobs.cli.index_option import index_option
 
-@click.command("compact")
+
+@click.command("compact", short_help="Free the room of deleted documents, merge segments.")
 @click.argument("folder", required=False, metavar="[INDEX]")
-@click.option("--index", envvar=["EMBEDDER_COMPACT_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@index_option("compact")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
 def compact_command(folder: str | None, index: str | None, format: str, quiet: bool) -> None:

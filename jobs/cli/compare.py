@@ -8,22 +8,18 @@ from typing import Any
 
 import click
 
+from jobs.cli.index_option import index_option
 from jobs.cli.streams import writing_stdout
 
 PAGE_ENDINGS = (".html", ".htm")
 
 
-@click.command("compare")
+@click.command("compare", short_help="Set a word's one static vector beside its senses.")
 @click.argument("word")
 @click.option(
     "--static", required=True, metavar="FOLDER", help="Static vectors, of embedder words train."
 )
-@click.option(
-    "--index",
-    envvar=["EMBEDDER_COMPARE_INDEX", "EMBEDDER_INDEX"],
-    metavar="FOLDER",
-    help="The index whose senses are shown.  [default: the one in the working folder]",
-)
+@index_option("compare", "The index whose senses are shown.")
 @click.option("-k", type=click.IntRange(1), default=20, help="Neighbours.")
 @click.option("--out", metavar="FILE", help="Write the result here.")
 @click.option(

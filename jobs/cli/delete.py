@@ -7,10 +7,12 @@ from typing import Any
 
 import click
 
+from jobs.cli.index_option import index_option
+
 
 @click.command("delete")
 @click.argument("folder", required=False, metavar="[INDEX]")
-@click.option("--index", envvar=["EMBEDDER_DELETE_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@index_option("delete")
 @click.option("--ids", metavar="FILE", help="Ids from .parquet, .jsonl, .txt or -.")
 @click.option("--column", help="Column or field of --ids that holds the id.  [default: id]")
 @click.option("--where", metavar="SQL", help='Documents for which this holds: "year < 2000".')

@@ -6,22 +6,18 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.encoders import ENGINES
+from jobs.cli.encoders import ENGINE, ENGINES, PRECISION, THREADS
+from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
 
 if TYPE_CHECKING:
     from jobs.disambiguate import DisambiguateOptions, DisambiguateSummary
 
 
-@click.command("disambiguate")
+@click.command("disambiguate", short_help="Say which sense words in Parquet text have.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCES...")
 @click.option("--out", required=True, metavar="FILE", help="Where to write.")
-@click.option(
-    "--index",
-    envvar=["EMBEDDER_DISAMBIGUATE_INDEX", "EMBEDDER_INDEX"],
-    metavar="FOLDER",
-    help="The index whose senses are meant.  [default: the one in the working folder]",
-)
+@index_option("disambiguate", "The index whose senses are meant.")
 @click.option("--text", metavar="COLUMN", help="Column that holds the text.")
 @click.option("--id", metavar="COLUMN", help="Column that identifies a row.")
 @click.option(
@@ -55,10 +51,12 @@ if TYPE_CHECKING:
 )
 @click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows.")
 @click.option("--model", help="Where the model is now.  [default: where the index found it]")
-@click.option("--engine", type=ENGINES, default="auto")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto")
-@click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: cpu]")
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@click.option("--engine", type=ENGINES, default="auto", help=ENGINE)
+@click.option(
+    "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help=PRECISION
+)
+@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: cpu]")
+@click.option("--threads", type=click.IntRange(1), help=THREADS)
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
 def disambiguate_command(**options: Any) -> None:
     """Say which sense words in the text of Parquet SOURCES have, by the senses of an index.

@@ -26,7 +26,7 @@ SHARED_FLAGS = ("static", "layers", "format", "quiet")
 OF_STATIC = ("width", "smoothing", "sample")
 
 
-@click.command("distil")
+@click.command("distil", short_help="Make a smaller, faster model from a teacher.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCES...")
 @click.option("--static", is_flag=True, help="A table of one vector a piece, for numpy alone.")
 @click.option("--layers", type=click.IntRange(1), help="A network with so many layers.")

@@ -13,6 +13,11 @@ if TYPE_CHECKING:
 
 ENGINES = click.Choice(["auto", "openvino", "torch", "static"])
 
+MODEL = "A model folder, a name on the hub, or `default`, the bundled one."
+ENGINE = "What runs the network; auto is openvino on a CPU, torch on others."
+PRECISION = "Arithmetic; auto is bf16 where the device has it natively, else fp32."
+THREADS = "CPU threads.  [default: all cores]"
+
 Command = Callable[..., Any]
 
 
@@ -23,19 +28,19 @@ def query_encoder_options(command: Command) -> Command:
 
 def model_options(command: Command) -> Command:
     """Add those for a model of its own to a command."""
-    return _add(command, model="the bundled one", device="the best there is")
+    return _add(command, model="default", device="the best here")
 
 
 def _add(command: Command, *, model: str, device: str) -> Command:
     precisions = click.Choice(["auto", "fp32", "bf16"])
     for option in (
+        click.option("--threads", type=click.IntRange(1), help=THREADS),
         click.option(
-            "--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]"
+            "--device", metavar="DEVICE", help=f"cpu, cuda, cuda:1 or mps.  [default: {device}]"
         ),
-        click.option("--device", metavar="DEVICE", help=f"cpu, cuda, mps.  [default: {device}]"),
-        click.option("--precision", type=precisions, default="auto"),
-        click.option("--engine", type=ENGINES, default="auto"),
-        click.option("--model", help=f"A model folder or a name.  [default: {model}]"),
+        click.option("--precision", type=precisions, default="auto", help=PRECISION),
+        click.option("--engine", type=ENGINES, default="auto", help=ENGINE),
+        click.option("--model", help=f"{MODEL}  [default: {model}]"),
     ):
         command = option(command)
     return command

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.cli.encoders import ENGINES, encoder_options
+from jobs.cli.sections import SectionedGroup
 from jobs.cli.streams import FORMATS, writing_stdout
 from jobs.cli.use_columns import use_column_options
 
@@ -20,13 +21,13 @@ if TYPE_CHECKING:
 SHOTS = (1, 3, 10)
 
 
-@click.group("evaluate")
+@click.group("evaluate", cls=SectionedGroup)
 def evaluate_group() -> None:
     """Measure a model on labelled data of your own."""
 
 
-@evaluate_group.group("senses")
-def senses_group() -> None:
+@click.group("senses", short_help="Senses of words in labelled uses of them.")
+def evaluate_senses_group() -> None:
     """Measure how well vectors of uses of words tell senses apart.
 
     \b
@@ -59,7 +60,9 @@ _full_option = click.option(
 )
 
 
-@senses_group.command("centroid")
+@evaluate_senses_group.command(
+    "centroid", short_help="The nearest mean of the training uses of a label."
+)
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("test", nargs=-1, required=True, metavar="TEST.parquet...")
 @click.option(
@@ -81,7 +84,9 @@ def centroid_command(train: str, test: tuple[str, ...], whiten: bool, **options:
     _write_words(scores, name, options)
 
 
-@senses_group.command("few-shot")
+@evaluate_senses_group.command(
+    "few-shot", short_help="The nearest mean, with few training uses a label."
+)
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("test", nargs=-1, required=True, metavar="TEST.parquet...")
 @click.option(
@@ -106,7 +111,9 @@ def few_shot_command(
     _write_words(evaluate_few_shots(known, asked, encode, shots), name, options)
 
 
-@senses_group.command("static")
+@evaluate_senses_group.command(
+    "static", short_help="The nearest mean, with one vector a word: the baseline."
+)
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("test", nargs=-1, required=True, metavar="TEST.parquet...")
 @click.option(
@@ -146,7 +153,7 @@ def _static_encoder(options: dict[str, Any]) -> tuple[UseEncoder, str]:
     return words.vectors.encode_uses, f"{words.title}, and the mean of those around"
 
 
-@senses_group.command("induction")
+@evaluate_senses_group.command("induction", short_help="Groups without labels, against the labels.")
 @click.argument("data", nargs=-1, required=True, metavar="DATA.parquet...")
 @click.option("--least-uses", type=click.IntRange(1), default=20, help="Of a word.")
 @click.option("--least-senses", type=click.IntRange(1), default=2, help="Labels of a word.")
@@ -168,7 +175,9 @@ def induction_command(
     _write(Report(words=words, summary=summary, representation=name), options)
 
 
-@senses_group.command("pairs")
+@evaluate_senses_group.command(
+    "pairs", short_help="One sense or not, by a threshold fitted on TRAIN."
+)
 @click.argument("train", metavar="TRAIN.parquet")
 @click.argument("dev", metavar="DEV.parquet")
 @use_column_options("label or same")
@@ -185,7 +194,9 @@ def pairs_command(train: str, dev: str, **options: Any) -> None:
     _write(Report(summary=evaluate_matches(known, asked, encode), representation=name), options)
 
 
-@senses_group.command("similarity")
+@evaluate_senses_group.command(
+    "similarity", short_help="Cosines of uses against scores that people gave."
+)
 @click.argument("data", metavar="DATA.parquet")
 @use_column_options("score, similarity, mean_relatedness or mean_rating")
 @_full_option
@@ -201,7 +212,7 @@ def similarity_command(data: str, **options: Any) -> None:
     _write(Report(summary=evaluate_similarity(pairs, encode), representation=name), options)
 
 
-@evaluate_group.command("words")
+@click.command("words", short_help="Pairs of words with scores, and analogies.")
 @click.argument("folder", metavar="FOLDER")
 @click.argument("data", nargs=-1, required=True, metavar="DATA.parquet...")
 @click.option(
@@ -211,7 +222,7 @@ def similarity_command(data: str, **options: Any) -> None:
 )
 @click.option("--out", metavar="FILE", help="Write the result here.")
 @click.option("--format", type=FORMATS, help="[default: by the ending of --out, else text]")
-def words_command(folder: str, data: tuple[str, ...], **options: Any) -> None:
+def evaluate_words_command(folder: str, data: tuple[str, ...], **options: Any) -> None:
     """Measure the static vectors in FOLDER by pairs of words and by analogies.
 
     \b

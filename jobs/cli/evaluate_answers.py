@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from jobs.tables import Format
 
 
-@click.command("answer")
+@click.command("answer", short_help="Questions about texts.")
 @head_options
 @column_option("question", "The question.")
 @column_option("context", "The text that holds the answer.")
@@ -54,7 +54,7 @@ def evaluate_answer_command(folder: str, data: str, **options: Any) -> None:
     _show(report, ANSWER_COLUMNS, form, options["out"])
 
 
-@click.command("generate")
+@click.command("generate", short_help="Texts with targets.")
 @head_options
 @column_option("source", "The text that is read.")
 @column_option("target", "The text to be written, or a list of texts of which each would do.")

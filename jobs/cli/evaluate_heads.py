@@ -41,7 +41,9 @@ def head_options(command: Callable[..., None]) -> Callable[..., None]:
         ),
         click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]"),
         click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32"),
-        click.option("--device", help="cpu, cuda or mps.  [default: the best there is]"),
+        click.option(
+            "--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best here]"
+        ),
         click.argument("data", metavar="DATA.parquet"),
         click.argument("folder", metavar="FOLDER"),
     ):
@@ -49,7 +51,7 @@ def head_options(command: Callable[..., None]) -> Callable[..., None]:
     return command
 
 
-@click.command("classify")
+@click.command("classify", short_help="Labelled texts.")
 @head_options
 @column_option("text", "The text.")
 @column_option("label", "The label.")
@@ -62,7 +64,7 @@ def evaluate_classify_command(folder: str, data: str, **options: Any) -> None:
     _classify("classify", folder, data, options)
 
 
-@click.command("classify-pairs")
+@click.command("classify-pairs", short_help="Labelled pairs of texts.")
 @head_options
 @column_option("text1", "One text.")
 @column_option("text2", "The other.")
@@ -72,7 +74,7 @@ def evaluate_classify_pairs_command(folder: str, data: str, **options: Any) -> N
     _classify("classify-pairs", folder, data, options)
 
 
-@click.command("tag")
+@click.command("tag", short_help="Sentences of tagged words.")
 @head_options
 @column_option("tokens", "The words: a list of texts.")
 @column_option("tags", "Their tags: a list of as many.")

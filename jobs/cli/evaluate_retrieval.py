@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 FILES = ("corpus.parquet", "queries.parquet", "qrels.parquet")
 
 
-@click.command("retrieval")
+@click.command("retrieval", short_help="Queries whose relevant documents are known.")
 @click.argument("data", nargs=-1, required=True, metavar="DATA...")
 @click.option("--query", metavar="COLUMN", help="In pairs.  [default: query, question or anchor]")
 @click.option(
@@ -40,7 +40,7 @@ FILES = ("corpus.parquet", "queries.parquet", "qrels.parquet")
 @click.option("--out", metavar="FILE", help="Write the result here.")
 @click.option("--format", type=FORMATS, help="[default: by the ending of --out, else text]")
 @click.option("-q", "--quiet", is_flag=True, help="No progress.")
-def retrieval_command(data: tuple[str, ...], **options: Any) -> None:
+def evaluate_retrieval_command(data: tuple[str, ...], **options: Any) -> None:
     """Search for queries whose relevant documents are known.
 
     \b

@@ -11,7 +11,7 @@ from jobs.cli.encoders import encoder_options, model_options
 from jobs.cli.streams import FORMATS, writing_stdout
 
 
-@click.command("similarity")
+@click.command("similarity", short_help="Cosines of pairs of texts against scores.")
 @click.argument("data", nargs=-1, required=True, metavar="DATA.parquet...")
 @click.option("--text1", metavar="COLUMN", help="Column of the first text.  [default: text1]")
 @click.option("--text2", metavar="COLUMN", help="Column of the second.  [default: text2]")
@@ -19,7 +19,7 @@ from jobs.cli.streams import FORMATS, writing_stdout
 @model_options
 @click.option("--out", metavar="FILE", help="Write the result here.")
 @click.option("--format", type=FORMATS, help="[default: by the ending of --out, else text]")
-def similarity_command(data: tuple[str, ...], **options: Any) -> None:
+def evaluate_similarity_command(data: tuple[str, ...], **options: Any) -> None:
     """Compare the cosines of pairs of texts with how people scored them.
 
     \b

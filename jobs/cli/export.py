@@ -6,12 +6,13 @@ from typing import Any
 
 import click
 
+from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
 
 
-@click.command("export")
+@click.command("export", short_help="Write vectors and metadata for other tools.")
 @click.argument("folder", required=False, metavar="[INDEX]")
-@click.option("--index", envvar=["EMBEDDER_EXPORT_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@index_option("export")
 @click.option("--out", required=True, metavar="FILE", help="Where to write.")
 @click.option(
     "--format",

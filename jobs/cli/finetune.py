@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from jobs.cli.encoders import MODEL
+from jobs.cli.sections import SectionedGroup
 from jobs.cli.training import (
     Command,
     check_out,
@@ -16,7 +18,7 @@ from jobs.cli.training import (
 )
 
 
-@click.group("finetune")
+@click.group("finetune", cls=SectionedGroup)
 def finetune_group() -> None:
     """Train a model further, for a task of your own.
 
@@ -28,7 +30,7 @@ def finetune_group() -> None:
 def data_options(command: Command) -> Command:
     """The files, the model and the folder of a task."""
     for option in (
-        click.option("--model", default="default", help="Where to start: a folder or a name."),
+        click.option("--model", default="default", help=f"Where to start. {MODEL}"),
         click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model."),
         click.option(
             "--eval",
@@ -53,14 +55,18 @@ def column_option(name: str, text: str) -> Callable[[Command], Command]:
     )
 
 
-@finetune_group.command("similarity")
+@click.command("similarity", short_help="Scored pairs of texts: cosines in their order.")
 @data_options
 @column_option("text1", "One text.")
 @column_option("text2", "The other.")
 @column_option("score", "How near they are in meaning.")
-@click.option("--window", type=click.IntRange(4), help="Tokens of a text that are read.")
+@click.option(
+    "--window",
+    type=click.IntRange(4),
+    help="Tokens of a text that are read.  [default: the model's]",
+)
 @training_options(epochs=4, batch=32, learning_rate=3e-5)
-def similarity_command(**options: Any) -> None:
+def finetune_similarity_command(**options: Any) -> None:
     """Pairs of texts with scores: cosines get the order of the scores.
 
     The model is for `embedder index --model`. Measured by Spearman's correlation.

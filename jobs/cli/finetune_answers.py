@@ -10,7 +10,7 @@ from jobs.cli.finetune import column_option, data_options, run_finetune
 from jobs.cli.training import training_options
 
 
-@click.command("answer")
+@click.command("answer", short_help="Questions about texts: where the answer stands.")
 @data_options
 @column_option("question", "The question.")
 @column_option("context", "The text that holds the answer.")
@@ -35,7 +35,7 @@ from jobs.cli.training import training_options
 )
 @click.option("--answer-tokens", type=click.IntRange(1), default=30, help="Of the longest answer.")
 @training_options(epochs=2, batch=16, learning_rate=3e-5)
-def answer_command(**options: Any) -> None:
+def finetune_answer_command(**options: Any) -> None:
     """Questions about texts: where in the text the answer stands, or that it has none.
 
     The model is for `embedder predict`. The columns are those of SQuAD. A text longer than the
@@ -50,7 +50,7 @@ def answer_command(**options: Any) -> None:
     )
 
 
-@click.command("generate")
+@click.command("generate", short_help="Texts with targets, such as summaries.")
 @data_options
 @column_option("source", "The text that is read.")
 @click.option(
@@ -92,7 +92,7 @@ def answer_command(**options: Any) -> None:
     "--eval-rows", type=click.IntRange(1), help="Only the first so many of DEV.  [default: all]"
 )
 @training_options(epochs=10, batch=16, learning_rate=1e-4)
-def generate_command(**options: Any) -> None:
+def finetune_generate_command(**options: Any) -> None:
     """Texts with targets, such as summaries: a text for each text.
 
     The model is for `embedder predict`. It becomes an encoder and, from the same weights, a

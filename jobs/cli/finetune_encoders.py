@@ -17,7 +17,7 @@ window_option = click.option(
 )
 
 
-@click.command("retrieval")
+@click.command("retrieval", short_help="Queries and the texts that answer them.")
 @data_options
 @click.option("--query", metavar="COLUMN", help="[default: query, question or anchor]")
 @click.option("--positive", metavar="COLUMN", help="[default: positive, context or passage]")
@@ -69,7 +69,7 @@ def finetune_retrieval_command(**options: Any) -> None:
     )
 
 
-@click.command("senses")
+@click.command("senses", short_help="Pairs of uses of a word: one sense or not.")
 @data_options
 @use_column_options("label or same")
 @window_option
@@ -92,7 +92,7 @@ def finetune_senses_command(**options: Any) -> None:
     run_finetune("senses", options, columns=columns, settings=("window",))
 
 
-@click.command("senses-unsupervised")
+@click.command("senses-unsupervised", short_help="Text: senses of words without labels.")
 @click.argument("train", nargs=-1, required=True, metavar="CORPUS.parquet...")
 @click.option("--model", default="default", help="Where to start: a folder or a name.")
 @click.option("--out", required=True, metavar="FOLDER", help="A new folder for the model.")

@@ -27,7 +27,7 @@ _window_option = click.option(
 @_label_option
 @_window_option
 @training_options(epochs=4, batch=32, learning_rate=5e-5)
-def classify_command(**options: Any) -> None:
+def finetune_classify_command(**options: Any) -> None:
     """Texts with labels: a label for each text.
 
     The model is for `embedder predict`. A text longer than the window loses its end. Measured by
@@ -36,14 +36,14 @@ def classify_command(**options: Any) -> None:
     run_finetune("classify", options, columns=("text", "label"), settings=("window",))
 
 
-@click.command("classify-pairs")
+@click.command("classify-pairs", short_help="Pairs of texts with labels: a label for each.")
 @data_options
 @column_option("text1", "One text.")
 @column_option("text2", "The other.")
 @_label_option
 @_window_option
 @training_options(epochs=4, batch=32, learning_rate=5e-5)
-def classify_pairs_command(**options: Any) -> None:
+def finetune_classify_pairs_command(**options: Any) -> None:
     """Pairs of texts with labels: a label for each pair, whose two texts are read together.
 
     The model is for `embedder predict`. Of a pair longer than the window the longer text loses
@@ -64,7 +64,7 @@ def classify_pairs_command(**options: Any) -> None:
 )
 @_window_option
 @training_options(epochs=4, batch=16, learning_rate=1e-4)
-def tag_command(**options: Any) -> None:
+def finetune_tag_command(**options: Any) -> None:
     """Sentences of words with tags: a tag for each word.
 
     The model is for `embedder predict`. A sentence longer than the window is read in windows that

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.encoders import ENGINES
+from jobs.cli.encoders import ENGINE, ENGINES, MODEL, PRECISION
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.sizes import MEMORY
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from jobs.summary import BuildSummary
 
 
-@click.command("index")
+@click.command("index", short_help="Embed Parquet text into an index, or bring it up to date.")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCES...")
 @click.option("--out", metavar="FOLDER", help="The index.  [default: <stem>.index]")
 @click.option("--text", metavar="COLUMN", help="Column that holds the text.")
@@ -30,12 +30,17 @@ if TYPE_CHECKING:
     help="Columns to keep for filters and results, separated by commas as in CSV; '' for none."
     "  [default: all others]",
 )
+@click.option("--model", help=f"{MODEL}  [default: as built, or default]")
+@click.option("--engine", type=ENGINES, default="auto", help=ENGINE)
 @click.option(
-    "--model", help="A model folder, a name on the hub, or `default`.  [default: the bundled one]"
+    "--precision",
+    type=click.Choice(["auto", "fp32", "bf16", "int8"]),
+    default="auto",
+    help=f"{PRECISION} int8 is calibrated on the corpus's own texts.",
 )
-@click.option("--engine", type=ENGINES, default="auto")
-@click.option("--precision", type=click.Choice(["auto", "fp32", "bf16", "int8"]), default="auto")
-@click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1, mps.  [default: the best]")
+@click.option(
+    "--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best here]"
+)
 @click.option(
     "--pooling",
     type=click.Choice(["mean", "cls", "max", "weighted"]),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobs.cli.index_option import index_option
+
 if TYPE_CHECKING:
     from indexes.manifest import GenerationRecord, HistoryEntry, Manifest
     from jobs.describe import Description
@@ -15,7 +17,7 @@ if TYPE_CHECKING:
 
 @click.command("info")
 @click.argument("folder", required=False, metavar="[INDEX]")
-@click.option("--index", envvar=["EMBEDDER_INFO_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@index_option("info")
 @click.option("--history", is_flag=True, help="Show the runs that made it what it is.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text")
 def info_command(folder: str | None, index: str | None, history: bool, format: str) -> None:

@@ -6,17 +6,13 @@ from typing import Any
 
 import click
 
+from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
 
 
-@click.command("map")
+@click.command("map", short_help="Draw the uses of a word as points, coloured by sense.")
 @click.argument("word", metavar="WORD")
-@click.option(
-    "--index",
-    envvar=["EMBEDDER_MAP_INDEX", "EMBEDDER_INDEX"],
-    metavar="FOLDER",
-    help="The index.  [default: the one in the working folder]",
-)
+@index_option("map")
 @click.option("--out", required=True, metavar="FILE", help="Where to write.")
 @click.option(
     "--format", type=click.Choice(["html", "png"]), help="[default: by the ending of --out]"

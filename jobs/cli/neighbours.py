@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.cli.encoders import query_encoder_options, query_options
+from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.streams import FORMATS, writing_stdout
 
@@ -18,14 +19,9 @@ if TYPE_CHECKING:
     from jobs.tables import Format
 
 
-@click.command("neighbours")
+@click.command("neighbours", short_help="Show what lies nearest to each sense of a word.")
 @click.argument("word")
-@click.option(
-    "--index",
-    envvar=["EMBEDDER_NEIGHBOURS_INDEX", "EMBEDDER_INDEX"],
-    metavar="FOLDER",
-    help="The index.  [default: the one in the working folder]",
-)
+@index_option("neighbours")
 @click.option("--sense", metavar="NAME", help="Only this sense of the word: bank/2.")
 @click.option(
     "--in",

@@ -34,13 +34,13 @@ def role_options(command: Any) -> Any:
     return command
 
 
-@click.command("predict")
+@click.command("predict", short_help="Answer for every row of Parquet text with a head.")
 @click.argument("model", metavar="FOLDER")
 @click.argument("sources", nargs=-1, required=True, metavar="SOURCES...")
 @click.option("--out", required=True, metavar="FILE", help="Where to write.")
 @role_options
 @click.option(
-    "--columns",
+    "--fields",
     type=COLUMN_NAMES,
     metavar="COLUMNS",
     help="Columns to write beside, separated by commas as in CSV.  [default: all]",
@@ -69,7 +69,9 @@ def role_options(command: Any) -> Any:
 )
 @click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows.")
 @click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32")
-@click.option("--device", metavar="DEVICE", help="cpu, cuda, mps.  [default: the fastest here]")
+@click.option(
+    "--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best here]"
+)
 @click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
 @click.option(
     "--max-batch-tokens",
@@ -133,7 +135,7 @@ def _options(options: dict[str, Any]) -> PredictOptions:
         out=options["out"],
         format=RowFormat(options["format"]) if options["format"] else None,
         columns={role: options[role] for role in ROLES if options[role] is not None},
-        kept=options["columns"],
+        kept=options["fields"],
         limit=options["limit"],
         head=HeadOptions(
             device=options["device"],

@@ -29,6 +29,7 @@ FIELDS = {
 }
 """What options are called in the job, where it is something else."""
 
+CAREFUL = "  [for base, large and --from: 0.0001]"
 CAREFUL_RATE = 1e-4
 """Learning rate of the large sizes, and of weights that have learnt already."""
 
@@ -58,7 +59,7 @@ def corpus_options(command: Command) -> Command:
     return command
 
 
-@click.command("pretrain")
+@click.command("pretrain", short_help="Train a BERT and its vocabulary from scratch.")
 @corpus_options
 @click.option(
     "--size",
@@ -85,14 +86,15 @@ def corpus_options(command: Command) -> Command:
     default=None,
     help="Say too which of two segments follow each other.  [default: with masks, if it is new]",
 )
-@training_options(epochs=10, batch=32, learning_rate=5e-4, shard=True)
+@training_options(epochs=10, batch=32, learning_rate=5e-4, shard=True, careful=CAREFUL)
 def pretrain_command(**options: Any) -> None:
     """Train a BERT and its vocabulary on the text of Parquet SOURCES.
 
     SOURCES and their text column are as for embedder index. The folder is a model for embedder
     index --model, for finetune --model, and to go on with by --from. A run that was stopped goes on
-    when the same command is run again. Without --learning-rate it is 0.0001 for base, large and
-    --from. On several devices: torchrun --nproc-per-node 2 -m jobs pretrain ...
+    when the same command is run again.
+
+    On several devices: torchrun --nproc-per-node 2 -m jobs pretrain ...
     """
     is_careful = options["size"] in ("base", "large") or options["from"] is not None
     source = click.get_current_context().get_parameter_source("learning_rate")
@@ -101,7 +103,7 @@ def pretrain_command(**options: Any) -> None:
     _run(options, options)
 
 
-@click.command("adapt")
+@click.command("adapt", short_help="Text: find its masked pieces, to be at home in it.")
 @corpus_options
 @click.option("--model", default="default", help="The encoder: a folder or a name.")
 @training_options(epochs=3, batch=32, learning_rate=5e-5, shard=True)

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.cli.encoders import query_encoder_options, query_options
+from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.streams import FORMATS, writing_stdout
 
@@ -22,13 +23,8 @@ QUERY_BLOCK = 256
 
 
 @click.command("search")
-@click.argument("query", nargs=-1, metavar="QUERY...")
-@click.option(
-    "--index",
-    envvar=["EMBEDDER_SEARCH_INDEX", "EMBEDDER_INDEX"],
-    metavar="FOLDER",
-    help="The index.  [default: the one in the working folder]",
-)
+@click.argument("query", nargs=-1, metavar="[QUERY]...")
+@index_option("search")
 @click.option("-k", type=click.IntRange(1), default=10, help="Documents a query.")
 @click.option("--where", metavar="SQL", help='Only documents for which this holds: "year > 2020".')
 @click.option("--sense", metavar="NAME", help="Only documents that use a word in it: bank/2.")
@@ -61,7 +57,14 @@ QUERY_BLOCK = 256
 )
 @query_encoder_options
 def search_command(**options: Any) -> None:
-    """Find the documents nearest in meaning to each QUERY."""
+    """Find the documents nearest in meaning to each QUERY.
+
+    \b
+    embedder search "bank"
+    embedder search "river floods" --where "year > 2020" -k 5
+    embedder search --sense bank/2
+    embedder search --queries questions.parquet --out answers.parquet
+    """
     from jobs.query import open_index
     from jobs.results import N_TEXT_FIELDS, write_file
     from jobs.tables import Format, choose_format

@@ -7,20 +7,18 @@ from typing import Any
 
 import click
 
+from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.streams import FORMATS, writing_stdout
 
 
-@click.command("senses")
+@click.command("senses", short_help="Show the senses of a word, and how they change.")
 @click.argument("word", required=False)
-@click.option(
-    "--index",
-    envvar=["EMBEDDER_SENSES_INDEX", "EMBEDDER_INDEX"],
-    metavar="FOLDER",
-    help="The index.  [default: the one in the working folder]",
-)
+@index_option("senses")
 @click.option("--list", "list", is_flag=True, help="The words whose uses lie furthest apart.")
-@click.option("--diff", metavar="INDEX", help="What rises, falls or is new in another index.")
+@click.option(
+    "--diff", metavar="INDEX", help="What rises, falls, is new or gone in another, later index."
+)
 @click.option(
     "--by", metavar="COLUMN", help="What rises or falls over a metadata column, such as a year."
 )
@@ -48,7 +46,7 @@ def senses_command(**options: Any) -> None:
     embedder senses bank
     embedder senses --list
     embedder senses bank --by year
-    embedder senses --diff last-year.index
+    embedder senses --index 2023.index --diff 2024.index
     """
     from embedder.errors import RequestError
     from jobs.senses import open_senses

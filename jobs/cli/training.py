@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.encoders import THREADS
 from jobs.cli.streams import writing_stdout
 from jobs.cli.words import clock, plural
 
@@ -37,6 +38,7 @@ def training_options(
     learning_rate: float = 2e-5,
     warmup: float = 0.1,
     shard: bool = False,
+    careful: str = "",
 ) -> Callable[[Command], Command]:
     """Options of the training loop, with a task's own defaults.
 
@@ -46,9 +48,15 @@ def training_options(
         learning_rate: the highest.
         warmup: share of the steps.
         shard: whether weights can be shared between processes.
+        careful: what else is said of the learning rate.
     """
     options = [
-        click.option("--epochs", type=click.FloatRange(0, min_open=True), default=epochs),
+        click.option(
+            "--epochs",
+            type=click.FloatRange(0, min_open=True),
+            default=epochs,
+            help="How often the examples are gone through.",
+        ),
         click.option("--max-steps", type=click.IntRange(1), help="In place of --epochs."),
         click.option(
             "--batch", type=click.IntRange(1), default=batch, help="Examples at once on a device."
@@ -60,7 +68,10 @@ def training_options(
             help="Batches whose gradients make one step.",
         ),
         click.option(
-            "--learning-rate", type=click.FloatRange(0, min_open=True), default=learning_rate
+            "--learning-rate",
+            type=click.FloatRange(0, min_open=True),
+            default=learning_rate,
+            help=f"The highest of all steps.{careful}",
         ),
         click.option(
             "--warmup",
@@ -69,9 +80,12 @@ def training_options(
             help="Share of the steps in which the learning rate rises.",
         ),
         click.option(
-            "--schedule", type=click.Choice(["linear", "cosine", "constant"]), default="linear"
+            "--schedule",
+            type=click.Choice(["linear", "cosine", "constant"]),
+            default="linear",
+            help="How the learning rate falls after its rise.",
         ),
-        click.option("--weight-decay", type=click.FloatRange(0), default=0.01),
+        click.option("--weight-decay", type=click.FloatRange(0), default=0.01, help="AdamW's."),
         click.option(
             "--precision",
             type=click.Choice(["auto", "fp32", "bf16", "fp16"]),
@@ -84,7 +98,10 @@ def training_options(
             help="Compute activations again instead of keeping them: less memory, more time.",
         ),
         click.option(
-            "--lora", type=click.IntRange(0), default=0, help="Train updates of this rank alone."
+            "--lora",
+            type=click.IntRange(0),
+            default=0,
+            help="Train low-rank updates alone, of this rank; 0 for all weights.",
         ),
         click.option(
             "--freeze",
@@ -99,11 +116,20 @@ def training_options(
             "  [default: an epoch, or a fifth of the run]",
         ),
         click.option(
-            "--patience", type=click.IntRange(1), help="Stop after so many without a better one."
+            "--patience",
+            type=click.IntRange(1),
+            help="Stop after so many evaluations without a better one.  [default: never]",
         ),
-        click.option("--seed", type=click.IntRange(0, 2**32 - 1), default=1),
-        click.option("--device", help="cpu, cuda or mps.  [default: the best there is]"),
-        click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]"),
+        click.option(
+            "--seed",
+            type=click.IntRange(0, 2**32 - 1),
+            default=1,
+            help="Of all that is drawn by chance.",
+        ),
+        click.option(
+            "--device", metavar="DEVICE", help="cpu, cuda or mps.  [default: the best here]"
+        ),
+        click.option("--threads", type=click.IntRange(1), help=THREADS),
         click.option("--dry-run", is_flag=True, help="Check the data and say how long it takes."),
         click.option("--restart", is_flag=True, help="Begin anew where an unfinished run is."),
         click.option("--format", type=click.Choice(["text", "json"]), default="text"),

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from jobs.cli.index_option import index_option
+
 if TYPE_CHECKING:
     from embedder.errors import EmbedderError
     from indexes.problems import Problem
@@ -15,9 +17,9 @@ if TYPE_CHECKING:
     from jobs.verify import Report
 
 
-@click.command("verify")
+@click.command("verify", short_help="Read an index from end to end, and say what is wrong.")
 @click.argument("folder", required=False, metavar="[INDEX]")
-@click.option("--index", envvar=["EMBEDDER_VERIFY_INDEX", "EMBEDDER_INDEX"], metavar="FOLDER")
+@index_option("verify")
 @click.option(
     "--recall", is_flag=True, help="Measure recall@10 anew too, and compare it with the contract."
 )

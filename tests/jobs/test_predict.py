@@ -460,7 +460,7 @@ def test_bad_requests(refuse: Refuse, classifier: Path, source: Path, tmp_path: 
     refuse(classifier, "--text", "year", words=("'year'", "int64, and text is wanted", "--text"))
     refuse(classifier, "--text", "body", "--dry-run", words=("no column 'body'",))
     refuse(classifier, "--question", "text", words=("--question", "--text"))
-    refuse(classifier, "--columns", "nothing", words=("no column 'nothing'", "--columns"))
+    refuse(classifier, "--fields", "nothing", words=("no column 'nothing'", "--fields"))
     refuse(classifier, tmp_path / "no.parquet", words=("There is no file", "no.parquet"))
     refuse(classifier, "--out", tmp_path / "no" / "o.csv", words=("no folder", "Make it first"))
     refuse(classifier, "--out", tmp_path, words=("it is a folder",))

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -94,18 +93,19 @@ def hold_out_pairs(
     return hold_out(pairs, seed, lambda pair: groups[id(pair)])
 
 
-def _connected(pairs: Sequence[RetrievalPair]) -> list[int]:
-    """For each pair the number of its group: pairs that have a text in common are in one."""
-    from scipy.sparse import coo_array
-    from scipy.sparse.csgraph import connected_components
+def _connected(pairs: Sequence[RetrievalPair]) -> list[str]:
+    """For each pair a text of its group: pairs that have a text in common are in one."""
+    above: dict[str, str] = {}
 
-    numbers: dict[str, int] = {}
-    ends = [[numbers.setdefault(t, len(numbers)) for t in pair[:2]] for pair in pairs]
-    first, second = np.array(ends, dtype=np.int64).reshape(-1, 2).T
-    shape = (len(numbers), len(numbers))
-    edges = coo_array((np.ones(len(first), dtype=np.bool_), (first, second)), shape=shape)
-    groups: list[int] = connected_components(edges, directed=False)[1][first].tolist()
-    return groups
+    def top(text: str) -> str:
+        while (higher := above.setdefault(text, text)) != text:
+            above[text] = above[higher]  # half of the way, for the next search
+            text = higher
+        return text
+
+    for pair in pairs:
+        above[top(pair.query)] = top(pair.positive)
+    return [top(pair.query) for pair in pairs]
 
 
 class PairNumbers:
