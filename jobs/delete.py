@@ -41,20 +41,27 @@ class DeleteSummary:
         n_deleted: documents that are gone now.
         n_documents: documents that are left.
         n_unknown: ids given that no document has.
+        is_dry_run: whether nothing was deleted, and the numbers are what would be.
     """
 
     index: str
     n_deleted: int
     n_documents: int
     n_unknown: int = 0
+    is_dry_run: bool = False
 
     def to_json(self) -> dict[str, Any]:
         """A JSON-able dictionary."""
         return asdict(self)
 
 
-def delete_ids(layout: Layout, ids: Iterable[str]) -> DeleteSummary:
+def delete_ids(layout: Layout, ids: Iterable[str], *, is_dry_run: bool = False) -> DeleteSummary:
     """Delete the documents with some ids; they stay out while the sources still hold them.
+
+    Args:
+        layout: the index.
+        ids: the ids.
+        is_dry_run: say what would be deleted, and change nothing.
 
     Raises:
         IndexNotFoundError: there is no index.
@@ -71,11 +78,17 @@ def delete_ids(layout: Layout, ids: Iterable[str]) -> DeleteSummary:
         found = np.concatenate([np.empty(0, dtype=np.int64), *parts])
         chosen = (found >= 0) & _live(layout, seen)
         n_unknown = len(wanted) - len(np.unique(found[chosen]))
-        return replace(_delete(layout, manifest, chosen), n_unknown=n_unknown)
+        delete = _count if is_dry_run else _delete
+        return replace(delete(layout, manifest, chosen), n_unknown=n_unknown)
 
 
-def delete_where(layout: Layout, where: str) -> DeleteSummary:
+def delete_where(layout: Layout, where: str, *, is_dry_run: bool = False) -> DeleteSummary:
     """Delete the documents for which a SQL expression over the metadata holds.
+
+    Args:
+        layout: the index.
+        where: the expression.
+        is_dry_run: say what would be deleted, and change nothing.
 
     Raises:
         IndexNotFoundError: there is no index.
@@ -90,7 +103,19 @@ def delete_where(layout: Layout, where: str) -> DeleteSummary:
             chosen = store.allowed_documents(where) & _live(layout, seen)
         finally:
             store.close()
-        return _delete(layout, manifest, chosen)
+        delete = _count if is_dry_run else _delete
+        return delete(layout, manifest, chosen)
+
+
+def _count(layout: Layout, manifest: Manifest, chosen: Flags) -> DeleteSummary:
+    """What `_delete` would do."""
+    n_deleted = int(chosen.sum())
+    return DeleteSummary(
+        index=str(layout.root),
+        n_deleted=n_deleted,
+        n_documents=manifest.finished().n_documents - n_deleted,
+        is_dry_run=True,
+    )
 
 
 def _delete(layout: Layout, manifest: Manifest, chosen: Flags) -> DeleteSummary:

@@ -26,6 +26,21 @@ class SensePair(NamedTuple):
     word: str
 
 
+def use_window(encoder: TrainableEncoder, asked: int | None) -> int:
+    """Pieces of a use that are read: as many as asked for, else all that the model takes.
+
+    Raises:
+        RequestError: the model takes fewer.
+    """
+    most = encoder.spec.max_tokens
+    if asked is not None and asked > most:
+        raise RequestError(
+            f"A window of {asked} tokens is asked for, and {encoder.checkpoint.name} reads {most}.",
+            f"Give --window {most} or less.",
+        )
+    return asked or most
+
+
 def read_sense_pairs(
     path: Path, tokenizer: Tokenizer, max_tokens: int, columns: Mapping[str, str] | None = None
 ) -> list[SensePair]:

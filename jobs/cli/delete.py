@@ -16,6 +16,7 @@ from jobs.cli.index_option import index_option
 @click.option("--ids", metavar="FILE", help="Ids from .parquet, .jsonl, .txt or -.")
 @click.option("--column", help="Column or field of --ids that holds the id.  [default: id]")
 @click.option("--where", metavar="SQL", help='Documents for which this holds: "year < 2000".')
+@click.option("--dry-run", is_flag=True, help="Say how many would go, and delete nothing.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text")
 def delete_command(**options: Any) -> None:
     """Delete documents by their ids or by a filter.
@@ -38,13 +39,15 @@ def delete_command(**options: Any) -> None:
         )
     layout = Layout(find_index(options["folder"] or options["index"]))
     if options["where"] is not None:
-        summary = delete_where(layout, options["where"])
+        summary = delete_where(layout, options["where"], is_dry_run=options["dry_run"])
     else:
-        summary = delete_ids(layout, read_ids(options["ids"], options["column"]))
+        ids = read_ids(options["ids"], options["column"])
+        summary = delete_ids(layout, ids, is_dry_run=options["dry_run"])
     if options["format"] == "json":
         click.echo(json.dumps(summary.to_json(), indent=1))
         return
     n_left = plural(summary.n_documents, "document")
-    click.echo(f"{summary.index}: deleted {summary.n_deleted:,}, {n_left} left")
+    done = "would delete" if summary.is_dry_run else "deleted"
+    click.echo(f"{summary.index}: {done} {summary.n_deleted:,}, {n_left} left")
     if summary.n_unknown:
         click.echo(f"  not in the index: {plural(summary.n_unknown, 'id')}")

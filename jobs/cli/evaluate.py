@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.encoders import ENGINES, encoder_options
+from jobs.cli.encoders import MODEL, encoder_options, model_options
 from jobs.cli.sections import SectionedGroup
 from jobs.cli.streams import FORMATS, writing_stdout
 from jobs.cli.use_columns import use_column_options
@@ -42,17 +42,14 @@ def evaluate_senses_group() -> None:
     """
 
 
+_format_option = click.option(
+    "--format", type=click.Choice(["text", "json", "csv"]), default="text"
+)
+
+
 def _model_options(command: Callable[..., None]) -> Callable[..., None]:
-    options = [
-        click.option("--format", type=click.Choice(["text", "json", "csv"]), default="text"),
-        click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]"),
-        click.option("--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto"),
-        click.option("--engine", type=ENGINES, default="auto"),
-        click.option("--model", help="A model folder or a name.  [default: the bundled one]"),
-    ]
-    for option in options:
-        command = option(command)
-    return command
+    with_format: Callable[..., None] = _format_option(command)
+    return model_options(with_format)
 
 
 _full_option = click.option(
@@ -102,7 +99,8 @@ def centroid_command(train: str, test: tuple[str, ...], whiten: bool, **options:
 def few_shot_command(
     train: str, test: tuple[str, ...], shots: tuple[int, ...], **options: Any
 ) -> None:
-    """The same with a few training uses a label, drawn several times."""
+    """Give each test use the label whose mean is nearest, of few training uses drawn several
+    times."""
     from embedder.labelled import read_uses
     from jobs.evaluate_senses import evaluate_few_shots
 
@@ -120,12 +118,12 @@ def few_shot_command(
     "--static", metavar="FOLDER", help="Vectors of embedder words train, in place of the model's."
 )
 @use_column_options("sense, class_id or label")
-@_model_options
+@click.option("--model", help=f"{MODEL}  [default: default]")
+@_format_option
 def static_command(train: str, test: tuple[str, ...], **options: Any) -> None:
-    """The same with one vector a word, averaged over the text: the baseline.
+    """Give each test use the label whose training uses' mean is nearest, with one vector a word.
 
-    The vectors are the model's own input vectors, or those of words that --static names;
-    --engine and --precision change nothing.
+    The vectors are the model's own input vectors, or those of words that --static names.
     """
     from embedder.labelled import read_uses
     from jobs.evaluate_senses import evaluate_centroids

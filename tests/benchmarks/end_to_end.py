@@ -90,7 +90,13 @@ class _Bench:
     def runs(self) -> dict[str, Callable[[], Measured]]:
         """What is timed, by name."""
         usable = [p for p in self._precisions if p not in self.failed]
-        return {BASELINE: self._baseline} | {p: self._index_at(p) for p in usable}
+        with_senses = {p: self._index_at(p, p) for p in usable}
+        without = {f"{p}, no senses": p for p in usable}
+        return {
+            BASELINE: self._baseline,
+            **with_senses,
+            **{name: self._index_at(name, p, "--no-senses") for name, p in without.items()},
+        }
 
     def report(
         self, results: dict[str, list[Measured]], failed: dict[str, str], once: dict[str, float]
@@ -103,7 +109,7 @@ class _Bench:
             found = {} if name == BASELINE else runs[-1].json()
             table.append(
                 [
-                    found.get("engine", name),
+                    name,
                     spread(seconds, ",.1f"),
                     spread([self._n_documents / s for s in seconds], ",.0f"),
                     ratio_of_pairs(baseline, seconds) if baseline else "",
@@ -123,7 +129,7 @@ class _Bench:
                 print(
                     f"{name}: {found['n_passages']:,} passages, {found['n_tokens']:,} tokens "
                     f"encoded, {found['n_reused']:,} passages had a text encoded already, "
-                    f"{found['padding_share']:.1%} padding, {found['structure']}."
+                    f"{found['padding_share']:.1%} padding, {', '.join(found['structures'])}."
                 )
         parts = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in once.items())
         print(f"Done once and not in the table (each after those before it): {parts or 'nothing'}.")
@@ -132,21 +138,21 @@ class _Bench:
         out = self._folder / "baseline.faiss"
         return self._child("baseline", self._model, self._rows, self._text, out)
 
-    def _index_at(self, precision: str) -> Callable[[], Measured]:
+    def _index_at(self, name: str, precision: str, *options: str) -> Callable[[], Measured]:
         def index() -> Measured:
-            out = self._out(precision)
+            out = self._out(name)
             shutil.rmtree(out, ignore_errors=True)
             columns = ["--text", self._text, "--precision", precision, "--format", "json"]
-            return measure(tool("index", self._rows, "--out", out, *columns), self._env)
+            return measure(tool("index", self._rows, "--out", out, *columns, *options), self._env)
 
         return index
 
-    def _cosine(self, precision: str) -> str:
-        found = self._child("cosine", self._out(precision), N_CHECKED).json()
+    def _cosine(self, name: str) -> str:
+        found = self._child("cosine", self._out(name), N_CHECKED).json()
         return f"{found['mean']:.5f} / {found['min']:.5f}"
 
-    def _out(self, precision: str) -> Path:
-        return self._folder / f"{precision}.index"
+    def _out(self, name: str) -> Path:
+        return self._folder / f"{name}.index"
 
     def _child(self, name: str, *arguments: object) -> Measured:
         return measure(child(__file__, name, *arguments), self._env)

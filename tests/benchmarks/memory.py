@@ -58,7 +58,7 @@ def main() -> None:
                         f"{n_rows / run.seconds:,.0f}",
                         f"{run.peak_bytes / 2**20:,.0f}",
                         ratio,
-                        run.json()["structure"],
+                        ", ".join(run.json()["structures"]),
                     ]
                 )
     head = ["row groups", "rows", "seconds", "documents/s", "peak MiB", "to the row above", "FAISS"]

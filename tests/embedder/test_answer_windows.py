@@ -121,5 +121,5 @@ def test_a_text_of_nothing_has_a_window(tokenizer: Tokenizer) -> None:
 
 def test_a_window_without_room_is_refused(tokenizer: Tokenizer) -> None:
     """A window that has no room for a text is an error that says what to give."""
-    with pytest.raises(RequestError, match="--max-tokens"):
+    with pytest.raises(RequestError, match="--window"):
         windows(tokenizer, "what was green", CONTEXT, WindowSpec(max_tokens=8))

@@ -335,7 +335,7 @@ def test_a_head_is_no_encoder(run: Run, tmp_path: Path, short_texts: list[str]) 
     """A folder that was trained to answer is refused as the model of an index."""
     head = make_head(tmp_path / "head")
     path = write_corpus(tmp_path / "a.parquet", short_texts[:5])
-    done = run("index", path, "--out", tmp_path / "out.index", "--model", head)
+    done = run("index", path, "--out", tmp_path / "out.index", "--model", head, "-q")
     assert_refused(done, "is a head", "embedder predict")
     assert not (tmp_path / "out.index").exists()
 

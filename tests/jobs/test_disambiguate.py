@@ -320,9 +320,9 @@ def test_files_with_other_types_go_together(world: World, tmp_path: Path) -> Non
             {"s": [2], "e": [7]},
             {"targets": TargetColumns(start="s", end="e")},
             SourceError,
-            "row 0 .* characters 2 to 7",
+            "Row 1 .* characters 2 to 7",
         ),
-        ({"x": [2]}, {"targets": TargetColumns(target_index="x")}, SourceError, "row 0 .* 2 tok"),
+        ({"x": [2]}, {"targets": TargetColumns(target_index="x")}, SourceError, "Row 1 .* 2 tok"),
         ({}, {"limit": 0}, RequestError, "--limit 0"),
     ],
 )

@@ -29,7 +29,8 @@ def write_labelled(part: pa.Table, folder: Path) -> None:
     pairs = {"text1": texts, "text2": texts[::-1], "score": [float(i % 5) for i in range(16)]}
     pq.write_table(pa.table(pairs), folder / "pairs.parquet")
     labels = {"text": texts, "label": ["even", "odd"] * 8}
-    pq.write_table(pa.table(labels), folder / "labelled.parquet")
+    for name in ("labelled.parquet", "test.parquet"):
+        pq.write_table(pa.table(labels), folder / name)
 
 
 @pytest.mark.slow

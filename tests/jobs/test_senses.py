@@ -420,7 +420,7 @@ def test_senses_that_are_not_there_are_refused(senses: Senses) -> None:
         senses.choose("bank/9")
     with pytest.raises(WordError, match="is no sense of 'bank'"):
         senses.choose("bank", "river/1")
-    with pytest.raises(WordError, match="is no sense of 'bank/1'"):
+    with pytest.raises(WordError, match="'bank/1' is another sense"):
         senses.choose("bank/1", "bank/2")
     with pytest.raises(WordError, match="names a word and no sense"):
         senses.named("bank")

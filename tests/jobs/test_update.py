@@ -230,8 +230,16 @@ def test_ids_come_in_many_forms(
 def test_delete_where(
     build: Command, ask: Command, run: Run, out: Path, tmp_path: Path, short_texts: list[str]
 ) -> None:
-    """`delete --where` deletes what the filter holds for, and each document once."""
+    """`delete --where` deletes what the filter holds for, and each document once; --dry-run says
+    what it would, and writes nothing."""
     build(write_corpus(tmp_path / "a.parquet", short_texts[:60], n=list(range(60))))
+    before = tree(out)
+    dry = ask("delete", "--where", "n >= 50", "--dry-run")
+    assert (dry["n_deleted"], dry["n_documents"], dry["is_dry_run"]) == (10, 50, True)
+    assert "would delete 10, 50 documents left" in (
+        run("delete", "--index", out, "--where", "n >= 50", "--dry-run").stdout
+    )
+    assert tree(out) == before
     assert ask("delete", "--where", "n >= 50")["n_deleted"] == 10
     assert ask("delete", "--where", "n >= 40")["n_deleted"] == 10
     assert ids(ask) == set(numbered(0, 40))

@@ -18,7 +18,13 @@ from embedder.errors import RequestError
 from embedder.threshold import best_threshold, cross_fitted_accuracy
 from embedder.training.encoder import TrainableEncoder, open_trainable
 from embedder.training.run import Batch, Measures, TrainingRun
-from embedder.training.sense_pairs import SensePair, matches, pair_cosines, read_sense_pairs
+from embedder.training.sense_pairs import (
+    SensePair,
+    matches,
+    pair_cosines,
+    read_sense_pairs,
+    use_window,
+)
 from embedder.training.task import TaskRequest, hold_out
 from embedder.training.tasks.similarity import order_loss
 from embedder.training.use_pooling import pool_uses, stack_uses
@@ -35,7 +41,7 @@ def prepare_senses(request: TaskRequest) -> TrainingRun:
         ModelError: the model cannot be used.
     """
     encoder = open_trainable(request.model)
-    window = min(request.settings.get("window", encoder.spec.max_tokens), encoder.spec.max_tokens)
+    window = use_window(encoder, request.settings.get("window"))
 
     def read(path: Path) -> list[SensePair]:
         return read_sense_pairs(path, encoder.tokenizer, window, request.columns)

@@ -8,6 +8,7 @@ drawn from a corpus of the user's own.
 from __future__ import annotations
 
 import contextlib
+import random
 from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -22,9 +23,15 @@ from embedder.threshold import cross_fitted_accuracy
 from embedder.training.contrastive import view_loss
 from embedder.training.encoder import TrainableEncoder, open_trainable
 from embedder.training.run import Batch, Measures, TrainingRun
-from embedder.training.sense_pairs import SensePair, matches, pair_cosines, read_sense_pairs
+from embedder.training.sense_pairs import (
+    SensePair,
+    matches,
+    pair_cosines,
+    read_sense_pairs,
+    use_window,
+)
 from embedder.training.span_masks import draw_spans
-from embedder.training.task import TaskRequest, hold_out
+from embedder.training.task import HELD_OUT_SHARE, TaskRequest, hold_out
 from embedder.training.tasks.senses import check_several
 from embedder.training.use_pooling import pool_uses, stack_uses
 from embedder.use_sample import DrawnUse, UseSample
@@ -39,6 +46,7 @@ MASKED_PIECES = 3
 
 HELD_OUT_BATCH = 128
 MOST_HELD_OUT = 1024
+LEAST_HELD_OUT_TEXTS = 16
 EVALUATION_SEED = 1
 
 
@@ -62,7 +70,8 @@ def prepare_senses_unsupervised(request: TaskRequest) -> TrainingRun:
     """
     settings = request.settings
     encoder = open_trainable(request.model)
-    window = min(settings.get("window", WINDOW), encoder.spec.max_tokens)
+    usual = min(WINDOW, encoder.spec.max_tokens)
+    window = use_window(encoder, settings.get("window", usual))
     model = ViewModel(
         encoder,
         n_masked=settings.get("masked", MASKED_PIECES),
@@ -72,7 +81,7 @@ def prepare_senses_unsupervised(request: TaskRequest) -> TrainingRun:
     if request.dev is not None:
         pairs = read_sense_pairs(request.dev, encoder.tokenizer, window)
         check_several(pairs)
-    uses, n_texts = _draw_uses(request, encoder, window)
+    uses, n_texts, n_lost = _draw_uses(request, encoder, window)
     held: list[NumberedUse] = []
     if not pairs:
         uses, held = _hold_out(uses, request.options.seed)
@@ -90,6 +99,7 @@ def prepare_senses_unsupervised(request: TaskRequest) -> TrainingRun:
         facts={
             "texts": n_texts,
             "training uses": len(uses),
+            **({"uses without a piece": n_lost} if n_lost else {}),
             **({"evaluation pairs": len(pairs)} if pairs else {"evaluation uses": len(held)}),
         },
     )
@@ -97,8 +107,8 @@ def prepare_senses_unsupervised(request: TaskRequest) -> TrainingRun:
 
 def _draw_uses(
     request: TaskRequest, encoder: TrainableEncoder, window: int
-) -> tuple[list[NumberedUse], int]:
-    """Uses of words of the corpus, and the number of its texts."""
+) -> tuple[list[NumberedUse], int, int]:
+    """Uses of words of the corpus, the number of its texts, and that of uses without pieces."""
     settings = request.settings
     columns = ColumnRequest(text=request.columns.get("text"), metadata=())
     corpus = open_corpus([str(path) for path in request.train], columns)
@@ -109,14 +119,15 @@ def _draw_uses(
         sample.add(rows.texts)
         n_read += rows.n_rows
         request.report("reading the corpus", n_read, n_rows)
-    uses = list(_cut(sample.draw(), encoder, window))
+    drawn = sample.draw()
+    uses = list(_cut(drawn, encoder, window))
     if len(uses) < 2:
         raise RequestError(
             f"The {sample.n_texts:,} texts of {corpus.sources[0].file.name} have {len(uses)} "
             "words that are no function words.",
             "Name a larger corpus.",
         )
-    return uses, sample.n_texts
+    return uses, sample.n_texts, len(drawn) - len(uses)
 
 
 def _cut(
@@ -132,10 +143,14 @@ def _cut(
 def _hold_out(
     uses: Sequence[NumberedUse], seed: int
 ) -> tuple[list[NumberedUse], list[NumberedUse]]:
-    """Uses to train on and to evaluate on, those of a text on one side."""
-    train, held = hold_out(uses, seed, lambda use: use.text)
+    """Uses to train on and to evaluate on; of many texts, those of a text on one side. Of few, what
+    is held out would stand in one or two, and uses in one text are not compared."""
+    n_texts = len({use.text for use in uses})
+    by_text = n_texts * HELD_OUT_SHARE >= LEAST_HELD_OUT_TEXTS
+    train, held = hold_out(uses, seed, (lambda use: use.text) if by_text else None)
+    random.Random(seed).shuffle(held)  # so that those of a text are not together
     kept = held[:MOST_HELD_OUT]
-    texts = {use.text for use in kept}
+    texts = {use.text for use in kept} if by_text else set()
     return train + [use for use in held[MOST_HELD_OUT:] if use.text not in texts], kept
 
 
