@@ -41,13 +41,13 @@ def main() -> None:
         folder = Path(name)
         env = environment(EMBEDDER_CACHE=folder / "cache")
         measure(child(__file__, "model", folder / "model"), env)
-        _index(folder, 100, GROUP_ROWS, env)  # the export happens here
+        _index(folder, 100, GROUP_ROWS, env, options.index)  # the export happens here
         for one_group in (False, True):
             before = 0.0
             for n_rows in options.rows:
                 print(f"{n_rows:,} rows", file=sys.stderr, flush=True)
                 size = n_rows if one_group else options.group_rows
-                run = _index(folder, n_rows, size, env)
+                run = _index(folder, n_rows, size, env, options.index)
                 ratio = f"{run.peak_bytes / before:.2f}" if before else ""
                 before = float(run.peak_bytes)
                 table.append(
@@ -67,17 +67,26 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog="Options after -- go to embedder index."
+    )
     parser.add_argument("--rows", type=int, nargs="+", default=[5_000, 50_000, 500_000])
     parser.add_argument("--group-rows", type=int, default=GROUP_ROWS)
-    return parser.parse_args()
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
+    options.index = sys.argv[end + 1 :]
+    return options
 
 
-def _index(folder: Path, n_rows: int, group_rows: int, env: dict[str, str]) -> Measured:
+def _index(
+    folder: Path, n_rows: int, group_rows: int, env: dict[str, str], asked: list[str]
+) -> Measured:
     corpus, out = folder / "corpus.parquet", folder / f"{n_rows}-{group_rows}.index"
     measure(child(__file__, "corpus", n_rows, group_rows, corpus), env)
-    how = ["--precision", "fp32", "--engine", "openvino", "--format", "json"]
-    return measure(tool("index", corpus, "--out", out, "--model", folder / "model", *how), env)
+    how = ["--precision", "fp32", "--engine", "openvino", "--format", "json", *asked]
+    return measure(
+        tool("index", corpus, "--out", out, "--model", folder / "model", *how, *asked), env
+    )
 
 
 def write_corpus(n_rows: str, group_rows: str, out: str) -> None:
