@@ -118,7 +118,11 @@ def finetune_senses_command(**options: Any) -> None:
 @click.option(
     "--scale", type=click.FloatRange(0, min_open=True), default=25.0, help="Of cosines in the loss."
 )
-@click.option("--window", type=click.IntRange(8), default=64, help="Tokens around a word.")
+@click.option(
+    "--window",
+    type=click.IntRange(8),
+    help="Tokens around a word.  [default: 64, or as many as the model reads]",
+)
 @training_options(epochs=1, batch=128, learning_rate=2e-5)
 def finetune_senses_unsupervised_command(**options: Any) -> None:
     """Senses from a corpus alone, without labels: two views of one use of a word get near.
