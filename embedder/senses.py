@@ -154,16 +154,12 @@ def _best_cut(
     """
     best, best_score = None, 0.0
     seen: set[bytes] = set()
-    tried: set[bytes] = set()
     for cut in cuts:
         groups = _without_tiny(centred, cut, least)
         if not 1 <= groups.max() < MOST_SENSES or groups.tobytes() in seen:
             continue
         seen.add(groups.tobytes())
         groups = _without_tiny(centred, _k_means(centred, groups), least)
-        if groups.tobytes() in tried:
-            continue
-        tried.add(groups.tobytes())
         score = _silhouette(distances, groups)
         if score > best_score and score >= _least_silhouette(rows, groups):
             best, best_score = groups, score

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -13,7 +12,6 @@ import numpy as np
 from embedder.encoders import TextEncoder
 from embedder.errors import EmbedderError
 from embedder.passages import cut_documents
-from embedder.pipeline import run_ahead
 from embedder.projection import Projection
 from embedder.records import Codes, PassageTable, hash_texts
 from embedder.rows import Rows
@@ -193,15 +191,13 @@ def _encode(
 ) -> VectorRows | None:
     """Unit vectors of tokenised texts, None if the work was stopped."""
     rows = np.empty((len(pieces), encoder.encoder.spec.width), dtype=np.float32)
-    batches = run_ahead(encoder.encode_batches(pieces, with_states=words is not None), 1)
-    with contextlib.closing(batches):
-        for indices, batch, encoded in batches:
-            rows[indices] = encoded.rows
-            if words is not None and encoded.states is not None:
-                words.fill(indices, encoded.states)  # while the next batch is encoded
-            progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
-            if stop.is_set():
-                return None
+    for indices, batch, encoded in encoder.encode_batches(pieces, with_states=words is not None):
+        rows[indices] = encoded.rows
+        if words is not None and encoded.states is not None:
+            words.fill(indices, encoded.states)
+        progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
+        if stop.is_set():
+            return None
     return rows
 
 

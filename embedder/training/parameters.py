@@ -67,8 +67,8 @@ def check_freeze(options: TrainingOptions, n_layers: int) -> None:
 def drop_attention_dropout(model: nn.Module) -> None:
     """Leave attention weights whole in training; states are dropped out as the model says.
 
-    Fused attention has no dropout on CPUs, and drawing it took half of a step there. Others found
-    it of no use (Portes et al. 2023, MosaicBERT; Warner et al. 2024, ModernBERT).
+    Fused attention has no dropout on CPUs, and drawing it took nearly half of a step there. Others
+    found it of no use (Portes et al. 2023, MosaicBERT; Warner et al. 2024, ModernBERT).
     """
     for module in model.modules():
         if type(module).__name__.endswith(("SelfAttention", "CrossAttention")):

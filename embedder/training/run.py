@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.utils.data import Dataset
 
 Batch = dict[str, Tensor]
-"""Arguments of a model's `forward`; the first dimension of each is the batch."""
+"""Arguments of a model's `forward`; of pairs the first texts come before all second ones."""
 
 Measures = dict[str, float]
 

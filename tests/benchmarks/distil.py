@@ -29,6 +29,7 @@ from harness import (
     child,
     environment,
     measure,
+    parse_options,
     print_machine,
     print_table,
     ratio_of_pairs,
@@ -64,13 +65,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--students", type=Path, help="where students are, or are to be kept")
     parser.add_argument("--texts", type=int, default=500, help="paragraphs that are timed")
     parser.add_argument("--rounds", type=int, default=3)
-    arguments, training = sys.argv[1:], []
-    if "--" in arguments:
-        place = arguments.index("--")
-        arguments, training = arguments[:place], arguments[place + 1 :]
-    options = parser.parse_args(arguments)
-    options.training = training
-    return options
+    return parse_options(parser, "training")
 
 
 def _models(options: argparse.Namespace, room: Path) -> dict[str, str]:

@@ -8,13 +8,11 @@ Takes the folder of labelled data, which is not part of the project: the layout 
 from __future__ import annotations
 
 import argparse
-import json
 import shutil
 import sys
 import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from harness import (
     SEED,
@@ -22,6 +20,8 @@ from harness import (
     child,
     draw,
     environment,
+    evaluate,
+    find_measure,
     measure,
     print_machine,
     print_table,
@@ -208,7 +208,8 @@ def _train(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> str
         train = drawn
     dev = ["--eval", options.data / benchmark.dev] if benchmark.dev else []
     command = tool("finetune", benchmark.task, train, *dev, "--out", room / "model")
-    found = _json(*command, *benchmark.options, *options.training, "--format", "json", "-q")
+    asked = (*benchmark.options, *options.training, "--format", "json", "-q")
+    found = measure((*command, *asked), environment()).json()
     record = found["record"]
     return (
         f"{record['n_examples'] or '':,} examples, {record['n_steps']:,} steps, "
@@ -222,17 +223,10 @@ def _measure(measurement: Measurement, data: Path, room: Path, model: Path | Non
     for name in measurement.files:
         place = room if name == REST else data
         files += sorted(place.glob(name)) if "*" in name else [place / name]
-    model_option = ["--model", model] if model else []
-    command = tool("evaluate", *measurement.command, *files, *measurement.options, *model_option)
-    found = _json(*command, "--format", "json")
+    model_option: list[str | Path] = ["--model", model] if model else []
+    found = evaluate(*measurement.command, *files, *measurement.options, *model_option)
     print(measurement.name, found if len(str(found)) < 500 else "", file=sys.stderr, flush=True)
-    return ", ".join(f"{100 * _find(found, name):.2f}" for name in measurement.measures)
-
-
-def _find(found: Any, name: str) -> float:
-    """A measure in what a command printed: of its summary, or of its only row."""
-    values = found[0] if isinstance(found, list) else found.get("summary", found)
-    return float(values[name])
+    return ", ".join(f"{100 * find_measure(found, name):.2f}" for name in measurement.measures)
 
 
 def split(path: str, train: str, rest: str) -> None:
@@ -248,11 +242,6 @@ def split(path: str, train: str, rest: str) -> None:
     is_rest = np.isin(words, chosen)
     pq.write_table(table.filter(pa.array(~is_rest)), train)
     pq.write_table(table.filter(pa.array(is_rest)), rest)
-
-
-def _json(*command: str | Path) -> Any:
-    output = measure(command, environment()).output
-    return json.loads(output[min(i for c in "[{" if (i := output.find(c)) >= 0) :])
 
 
 if __name__ == "__main__" and not run_child({"draw": draw, "split": split}):

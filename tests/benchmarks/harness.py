@@ -6,6 +6,7 @@ in fresh processes, and a process starts with the memory peak of the one that st
 
 from __future__ import annotations
 
+import argparse
 import json
 import os
 import platform
@@ -193,6 +194,26 @@ def _accelerator() -> str:
     query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     names = subprocess.run(query, capture_output=True, text=True).stdout.strip().splitlines()
     return f", {', '.join(names)}" if names else ""
+
+
+def parse_options(parser: argparse.ArgumentParser, rest: str) -> argparse.Namespace:
+    """The options of a benchmark, and as `rest` what stands after `--`, for a command."""
+    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
+    options = parser.parse_args(sys.argv[1:end])
+    setattr(options, rest, sys.argv[end + 1 :])
+    return options
+
+
+def evaluate(*asked: str | Path) -> Any:
+    """What `embedder evaluate` prints as JSON; lines before it belong to libraries."""
+    output = measure(tool("evaluate", *asked, "--format", "json"), environment()).output
+    return json.loads(output[min(i for c in "[{" if (i := output.find(c)) >= 0) :])
+
+
+def find_measure(found: Any, name: str) -> float:
+    """A measure in what `evaluate` gave: of its summary, or of its only row."""
+    values = found[0] if isinstance(found, list) else found.get("summary", found)
+    return float(values[name])
 
 
 def draw(path: str, n_rows: str, out: str) -> None:

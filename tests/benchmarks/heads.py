@@ -24,6 +24,7 @@ from harness import (
     draw,
     environment,
     measure,
+    parse_options,
     print_machine,
     print_table,
     run_child,
@@ -178,10 +179,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--test-rows", type=int, help="measure on so many at most")
     parser.add_argument("--max-steps", type=int, help="of each training")
     parser.add_argument("--device", help="as embedder finetune takes it")
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
-    options.training = sys.argv[end + 1 :]
-    return options
+    return parse_options(parser, "training")
 
 
 def _row(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> list[str]:

@@ -18,6 +18,7 @@ from harness import (
     child,
     environment,
     measure,
+    parse_options,
     print_machine,
     print_table,
     run_child,
@@ -72,10 +73,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--rows", type=int, nargs="+", default=[5_000, 50_000, 500_000])
     parser.add_argument("--group-rows", type=int, default=GROUP_ROWS)
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
-    options.index = sys.argv[end + 1 :]
-    return options
+    return parse_options(parser, "index")
 
 
 def _index(

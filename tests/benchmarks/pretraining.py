@@ -17,9 +17,17 @@ import shutil
 import sys
 import tempfile
 from pathlib import Path
-from typing import Any
 
-from harness import environment, measure, print_machine, print_table, tool
+from harness import (
+    environment,
+    evaluate,
+    find_measure,
+    measure,
+    parse_options,
+    print_machine,
+    print_table,
+    tool,
+)
 
 TEXT = "wikipedia_en_2015/wiki-*.parquet"
 MASKED, ONE_SIDED, RANDOM = "masked", "one-sided", "random start"
@@ -64,10 +72,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("data", type=Path, help="folder of the labelled data")
     parser.add_argument("--size", default="mini", help="of the networks")
     parser.add_argument("--models", type=Path, help="where they are, or are to be kept")
-    end = sys.argv.index("--") if "--" in sys.argv else len(sys.argv)
-    options = parser.parse_args(sys.argv[1:end])
-    options.training = sys.argv[end + 1 :]
-    return options
+    return parse_options(parser, "training")
 
 
 def _pretrain(options: argparse.Namespace, out: Path, *asked: str | Path) -> None:
@@ -95,29 +100,18 @@ def _measures(data: Path, room: Path, name: str) -> tuple[str, str, str]:
             tool("finetune", "classify", train, "--model", model, "--out", head, "-q"),
             environment(),
         )
-    reviews = _json("classify", head, data / "sst2" / "dev.parquet")
-    wic = ("train.parquet", "dev.parquet")
+    reviews = evaluate("classify", head, data / "sst2" / "dev.parquet")
+    wic = [data / "wic" / name for name in ("train.parquet", "dev.parquet")]
     coarse = data / "coarsewsd20"
-    pairs = _json("senses", "pairs", *(data / "wic" / n for n in wic), "--full", "--model", model)
-    tests = sorted((coarse / "test").glob("*.parquet"))
-    asked = ("senses", "centroid", coarse / "train.parquet", *tests, "--full", "--model", model)
-    senses = _json(*asked)
+    uses = [coarse / "train.parquet", *sorted((coarse / "test").glob("*.parquet"))]
+    pairs = evaluate("senses", "pairs", *wic, "--full", "--model", model)
+    senses = evaluate("senses", "centroid", *uses, "--full", "--model", model)
+    accuracy, macro_f1 = (100 * find_measure(senses, name) for name in ("accuracy", "macro_f1"))
     return (
-        f"{100 * _find(reviews, 'accuracy'):.1f}",
-        f"{100 * _find(pairs, 'accuracy'):.1f}",
-        f"{100 * _find(senses, 'accuracy'):.1f}, {100 * _find(senses, 'macro_f1'):.1f}",
+        f"{100 * find_measure(reviews, 'accuracy'):.1f}",
+        f"{100 * find_measure(pairs, 'accuracy'):.1f}",
+        f"{accuracy:.1f}, {macro_f1:.1f}",
     )
-
-
-def _json(*asked: str | Path) -> Any:
-    output = measure(tool("evaluate", *asked, "--format", "json"), environment()).output
-    return json.loads(output[min(i for c in "[{" if (i := output.find(c)) >= 0) :])
-
-
-def _find(found: Any, name: str) -> float:
-    """A measure of the summary of what a command printed, or of its only row."""
-    values = found[0] if isinstance(found, list) else found.get("summary", found)
-    return float(values[name])
 
 
 if __name__ == "__main__":
