@@ -16,6 +16,7 @@ from indexes.documents import read_documents
 from indexes.durable import NPY_ERRORS, FileRecord, record_bytes, replace_file
 from indexes.layout import Layout
 from indexes.manifest import DeletionRecord, Manifest, SegmentRecord
+from indexes.npy import npy_bytes
 
 DocumentNumbers = npt.NDArray[np.int64]
 """Numbers of documents in their segment, ascending."""
@@ -165,9 +166,7 @@ def read_excluded(layout: Layout, manifest: Manifest) -> HashSet:
 
 def _write(layout: Layout, stem: str, values: npt.NDArray[np.generic]) -> tuple[str, FileRecord]:
     """A .npy file that is named after its contents, so that no committed one is written over."""
-    buffer = io.BytesIO()
-    np.save(buffer, values, allow_pickle=False)
-    content = buffer.getvalue()
+    content = npy_bytes(values)
     record = record_bytes(content)
     name = f"{stem}-{record.sha256[:NAME_DIGITS]}.npy"
     layout.deleted.mkdir(exist_ok=True)

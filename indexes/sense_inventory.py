@@ -32,7 +32,7 @@ from indexes.durable import (
 )
 from indexes.layout import CENTROIDS_FILE, SENSES_FILE, USES_FILE, Layout
 from indexes.manifest import SegmentRecord, SenseRecord
-from indexes.npy import NPY_HEADER_BYTES, npy_header
+from indexes.npy import NPY_HEADER_BYTES, npy_bytes, npy_header
 from indexes.occurrences import open_array
 from indexes.parquet_writer import ParquetWriter
 
@@ -145,7 +145,7 @@ def _write_words(folder: Path, words: Iterable[WordSenses]) -> tuple[pa.Table, i
     table = pa.table(columns, schema=SENSES_SCHEMA)
     n_components = centroids[0].shape[1] if centroids else 0
     rows = np.concatenate([np.empty((0, n_components), dtype="<f2"), *centroids])
-    for path, content in ((SENSES_FILE, _parquet(table)), (CENTROIDS_FILE, _npy(rows))):
+    for path, content in ((SENSES_FILE, _parquet(table)), (CENTROIDS_FILE, npy_bytes(rows))):
         with create_file(folder / path) as file:
             file.write(content)
     return table, first
@@ -272,10 +272,4 @@ def _parquet(table: pa.Table) -> bytes:
         buffer, table.schema, compression="zstd", write_page_checksum=True
     ) as writer:
         writer.write_table(table)
-    return buffer.getvalue()
-
-
-def _npy(values: npt.NDArray[np.generic]) -> bytes:
-    buffer = io.BytesIO()
-    np.save(buffer, values)
     return buffer.getvalue()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from embedder.training.tasks import retrieval
 from embedder.vectors import Rows
 from indexes.durable import replace_file
 from indexes.nearest import NearestDocuments
+from indexes.npy import npy_bytes
 from jobs.hard_negatives import MARGIN, Numbers, find_hard_negatives, with_negatives
 
 NEGATIVES_FILE = "negatives.npy"
@@ -80,6 +80,4 @@ def _find(pairs: Sequence[RetrievalPair], request: TaskRequest, n: int) -> Numbe
 
 
 def _write(path: Path, numbers: Numbers) -> None:
-    content = io.BytesIO()
-    np.save(content, numbers)
-    replace_file(path, content.getvalue())
+    replace_file(path, npy_bytes(numbers))

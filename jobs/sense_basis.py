@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import json
 import random
 from collections.abc import Sequence
@@ -23,6 +22,7 @@ from embedder.word_uses import WordFinder
 from indexes.durable import NPY_ERRORS, check_files, publish_contents
 from indexes.layout import FUNCTION_WORDS_FILE, PROJECTION_FILE, Layout
 from indexes.manifest import SenseBasis
+from indexes.npy import npy_bytes
 
 FUNCTION_WORD_TEXTS = 2000
 PROJECTION_TEXTS = 200
@@ -56,11 +56,10 @@ def make_basis(
         cap: most occurrences of a word.
     """
     words, projection = fit_basis(encoder, chunking, texts)
-    array = io.BytesIO()
-    np.save(array, np.vstack([projection.mean[None], projection.components.T]))
+    array = np.vstack([projection.mean[None], projection.components.T])
     contents = {
         FUNCTION_WORDS_FILE: json.dumps(sorted(words), ensure_ascii=False).encode(),
-        PROJECTION_FILE: array.getvalue(),
+        PROJECTION_FILE: npy_bytes(array),
     }
     name = digest_of([cap, *(content.hex() for content in contents.values())])[:32]
     files = publish_contents(layout.sense_folder(name), contents)
