@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import sys
 import time
 from collections.abc import Callable, Iterator
 
@@ -105,22 +103,6 @@ def memory_errors(options: TrainingOptions) -> Iterator[None]:
             f"{options.batch} examples at once do not fit into the device's memory.",
             "Give a smaller --batch with more --accumulate, or --checkpointing.",
         ) from error
-
-
-def keep_memory() -> None:
-    """Let the C library keep what it frees, for the next step, where it is glibc.
-
-    It gives large blocks back to the kernel at once, and a training step on a CPU frees and takes
-    gigabytes in them: clearing their pages anew took a quarter of its time.
-    """
-    if sys.platform == "linux":
-        library = ctypes.CDLL(None)
-        if hasattr(library, "mallopt"):
-            library.mallopt(_M_MMAP_MAX, 0)
-            library.mallopt(_M_TRIM_THRESHOLD, -1)  # which reads as the largest number
-
-
-_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of malloc.h
 
 
 def _has_bf16(device: str) -> bool:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import copy
+import itertools
+import statistics
 import time
+from collections.abc import Iterator
 
 import torch
 from torch.utils.data import DataLoader
@@ -11,14 +14,13 @@ from torch.utils.data import DataLoader
 from embedder.training.devices import (
     choose_device,
     choose_precision,
-    keep_memory,
     lowered,
     memory_errors,
 )
-from embedder.training.loop import count_steps, evaluation_interval
+from embedder.training.loop import count_steps, evaluation_interval, length_sampler
 from embedder.training.options import TrainingOptions
 from embedder.training.parameters import prepare_model
-from embedder.training.run import Estimate, TrainingRun
+from embedder.training.run import Batch, Estimate, TrainingRun
 
 N_STEPS = 3
 
@@ -40,18 +42,11 @@ def _estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
     if options.threads is not None:
         torch.set_num_threads(options.threads)
     device, precision = choose_device(options), choose_precision(options)
-    keep_memory()
     prepare_model(run.model, run.transformer, options)
     before = copy.deepcopy(run.model.state_dict())
     run.model.to(device).train()
-    loader = DataLoader(
-        run.examples,
-        batch_size=options.batch,
-        shuffle=hasattr(run.examples, "__len__"),
-        collate_fn=run.collate,
-    )
     seconds = []
-    for _, batch in zip(range(N_STEPS), loader, strict=False):
+    for batch in _batches(run, options):
         started = time.monotonic()
         with lowered(device, precision):
             loss = run.model(**{name: value.to(device) for name, value in batch.items()})["loss"]
@@ -65,8 +60,23 @@ def _estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
         run.evaluate()
     return Estimate(
         # The first step pays for memory and choices that the others find made.
-        seconds_per_step=min(seconds) * options.accumulate,
+        seconds_per_step=statistics.mean(seconds[1:] or seconds) * options.accumulate,
         seconds_per_evaluation=time.monotonic() - started,
         n_steps=n_steps,
         n_evaluations=1 + -(-n_steps // evaluation_interval(run, options)),
     )
+
+
+def _batches(run: TrainingRun, options: TrainingOptions) -> Iterator[Batch]:
+    """A few batches, the first one more than are to be timed; of batches by length those that
+    stand for equal shares of all."""
+    sampler = length_sampler(run, options)
+    if sampler is None:
+        is_counted = hasattr(run.examples, "__len__")
+        loader = DataLoader(run.examples, options.batch, shuffle=is_counted, collate_fn=run.collate)
+        yield from itertools.islice(loader, N_STEPS + 1)
+        return
+    batches = sorted(sampler.batches(), key=lambda batch: max(sampler.lengths[batch]))
+    places = [(2 * i + 1) * len(batches) // (2 * N_STEPS) for i in range(N_STEPS)]
+    for place in (places[-1], *places):
+        yield run.collate([run.examples[number] for number in batches[place][: options.batch]])

@@ -21,6 +21,7 @@ from embedder.heads.text_generator import GenerateSettings, end_pieces, generati
 from embedder.tokens import Pieces, Tokenizer
 from embedder.training.encoder import copy_tokenizer, write_reading
 from embedder.training.label_models import IGNORED, collate_labels
+from embedder.training.pretraining.language_model import piece_scores
 from embedder.training.run import Batch
 
 DECODERS = "bert, roberta, xlm-roberta, camembert or electra"
@@ -121,17 +122,18 @@ class GenerateModel(nn.Module):
             target_mask: the same shape as `target_ids`.
             labels: the pieces that come next, `IGNORED` for padding, the same shape.
         """
-        output = self.network(
-            input_ids=piece_ids,
-            attention_mask=attention_mask,
-            decoder_input_ids=target_ids,
-            decoder_attention_mask=target_mask,
+        decoder: Any = self.network.decoder
+        read = self.network.encoder(input_ids=piece_ids, attention_mask=attention_mask)
+        states = decoder.base_model(
+            input_ids=target_ids,
+            attention_mask=target_mask,
+            encoder_hidden_states=read.last_hidden_state,
+            encoder_attention_mask=attention_mask,
             use_cache=False,
-        )
-        loss = nn.functional.cross_entropy(
-            output.logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED
-        )
-        return {"loss": loss}
+        ).last_hidden_state
+        is_next = labels != IGNORED
+        scores = piece_scores(decoder, states[is_next])  # not of padding, which may be most
+        return {"loss": nn.functional.cross_entropy(scores.float(), labels[is_next])}
 
     def collate(self, examples: Sequence[Example]) -> Batch:
         """Examples as a batch."""

@@ -36,11 +36,11 @@ from embedder.training.devices import (
     choose_device,
     choose_precision,
     is_main_process,
-    keep_memory,
     lowered,
     memory_errors,
     n_processes,
 )
+from embedder.training.length_sampler import LengthSampler
 from embedder.training.options import TrainingOptions, TrainPrecision
 from embedder.training.parameters import find_layers, merge_lora, prepare_model
 from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, TrainingRun
@@ -99,7 +99,6 @@ class _Trainer(Trainer):
         self.precision = choose_precision(options)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
-        keep_memory()
         set_seed(options.seed)  # low-rank updates start by chance
         prepare_model(run.model, run.transformer, options)
         reporting.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -155,6 +154,11 @@ class _Trainer(Trainer):
             # Each process has one; else batches, whose rows belong together, would be cut in parts.
             arguments._n_gpu = 1
         return arguments
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Any:
+        """By length where the task says lengths, else by chance."""
+        sampler = length_sampler(self.run, self.options)
+        return super()._get_train_sampler(train_dataset) if sampler is None else sampler
 
     def create_accelerator_and_postprocess(self) -> None:
         """Make what places the model on devices."""
@@ -237,6 +241,13 @@ class _Trainer(Trainer):
             from embedder.training.sharding import gather_weights
 
             gather_weights(self.run.model)
+
+
+def length_sampler(run: TrainingRun, options: TrainingOptions) -> LengthSampler | None:
+    """The order of the examples by length; None where the task gives no lengths."""
+    if run.lengths is None:
+        return None
+    return LengthSampler(run.lengths, options.batch * n_processes(), options.seed)
 
 
 def count_steps(run: TrainingRun, options: TrainingOptions) -> tuple[int, int]:

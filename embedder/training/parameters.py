@@ -5,7 +5,9 @@ from __future__ import annotations
 from torch import nn
 
 from embedder.errors import RequestError
+from embedder.training.devices import choose_device
 from embedder.training.options import TrainingOptions
+from embedder.training.quicken import quicken
 
 LORA_SCALE = 2
 """Updates count `LORA_SCALE` times, whatever their rank (alpha = 2 r, as is usual)."""
@@ -25,7 +27,7 @@ def prepare_model(model: nn.Module, transformer: nn.Module, options: TrainingOpt
         RequestError: more layers are to be frozen than there are, or nothing is left to train.
     """
     choose_parameters(model, transformer, options)
-    drop_attention_dropout(model)
+    quicken(model, choose_device(options))
     if options.checkpointing:
         transformer.activation_checkpointing_enable()  # type: ignore[operator]
 
@@ -62,19 +64,6 @@ def check_freeze(options: TrainingOptions, n_layers: int) -> None:
             f"{options.freeze} layers are to be frozen, and the model has {n_layers}.",
             f"Give --freeze a number from 1 to {n_layers}.",
         )
-
-
-def drop_attention_dropout(model: nn.Module) -> None:
-    """Leave attention weights whole in training; states are dropped out as the model says.
-
-    Fused attention has no dropout on CPUs, and drawing it took nearly half of a step there. Others
-    found it of no use (Portes et al. 2023, MosaicBERT; Warner et al. 2024, ModernBERT).
-    """
-    for module in model.modules():
-        if type(module).__name__.endswith(("SelfAttention", "CrossAttention")):
-            dropout = getattr(module, "dropout", None)
-            if isinstance(dropout, nn.Dropout):
-                dropout.p = 0.0
 
 
 def merge_lora(transformer: nn.Module) -> None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
@@ -28,6 +30,8 @@ class TrainingRun:
             the batch; arguments have explicit names.
         transformer: the part of it whose layers can be frozen or trained by low-rank updates.
         examples: a map-style or iterable data set.
+        lengths: of the examples, in pieces or what goes with them, by which those of like length
+            are trained on together; None where batches are to be drawn by chance alone.
         collate: examples to a batch.
         evaluate: measures of the model as it is on held-out data. The loop puts the model into
             evaluation mode before, and gradients are off.
@@ -40,6 +44,7 @@ class TrainingRun:
     model: nn.Module
     transformer: nn.Module
     examples: Dataset[Any]
+    lengths: Sequence[int] | npt.NDArray[np.int64] | None = None
     collate: Callable[[list[Any]], Batch]
     evaluate: Callable[[], Measures]
     goal: str

@@ -132,6 +132,7 @@ def prepare_sentences(
         model=model,
         transformer=student.transformer,
         examples=examples,
+        lengths=examples.lengths,
         collate=student.collate,
         evaluate=_measuring(model, measured, pairs),
         goal="cosine",

@@ -66,6 +66,11 @@ class PieceTexts(Dataset[Pieces]):
         start = int(self._ends[number - 1]) if number else 0
         return self._file.read(start, int(self._ends[number])).astype(np.int64)
 
+    @property
+    def lengths(self) -> Numbers:
+        """Pieces of each, int64, shape (n,)."""
+        return np.diff(self._ends, prepend=0)[self._numbers]
+
     def spread(self, most: int) -> list[Pieces]:
         """At most so many of them, taken evenly."""
         places = np.linspace(0, len(self) - 1, min(most, len(self))).round().astype(int)

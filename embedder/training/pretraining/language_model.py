@@ -24,6 +24,7 @@ Scores = Callable[[Any, Tensor], Tensor]
 
 HEADS: dict[str, Scores] = {
     "bert": lambda model, states: model.cls.predictions(states),
+    "camembert": lambda model, states: model.lm_head(states),
     "distilbert": lambda model, states: model.vocab_projector(
         model.vocab_layer_norm(model.activation(model.vocab_transform(states)))
     ),

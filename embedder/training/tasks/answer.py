@@ -72,6 +72,7 @@ def prepare_answer(request: TaskRequest) -> TrainingRun:
         model=model,
         transformer=encoder.transformer,
         examples=examples,  # type: ignore[arg-type]
+        lengths=[len(example.window.piece_ids) for example in examples],
         collate=lambda batch: collate_examples(encoder.tokenizer.pad_id, batch),
         evaluate=lambda: measure(model, dev, default),
         goal="f1",

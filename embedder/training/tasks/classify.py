@@ -86,6 +86,7 @@ def _prepare(task: HeadTask, request: TaskRequest) -> TrainingRun:
         model=model,
         transformer=encoder.transformer,
         examples=examples,  # type: ignore[arg-type]
+        lengths=[len(example.pieces) for example in examples],
         collate=lambda batch: collate_examples(encoder, batch),
         evaluate=lambda: measure_labels(model, dev, labels),
         goal="accuracy",

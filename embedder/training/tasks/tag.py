@@ -78,6 +78,7 @@ def prepare_tag(request: TaskRequest) -> TrainingRun:
         model=model,
         transformer=encoder.transformer,
         examples=examples,  # type: ignore[arg-type]
+        lengths=[len(example.window.pieces) for example in examples],
         collate=lambda batch: collate_examples(encoder, batch),
         evaluate=lambda: measure_tags(model, dev, windows, labels),
         goal="f1" if is_bio(labels) else "accuracy",

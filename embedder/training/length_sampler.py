@@ -1,0 +1,58 @@
+"""The order of examples in which those of like length come into a batch together."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from torch.utils.data import Sampler
+
+POOL = 50
+"""Batches whose examples are sorted by length among themselves, as the Trainer's own sampler has
+it, whose order cannot be had again by a resumed run."""
+
+
+class LengthSampler(Sampler[int]):
+    """Numbers of examples: short ones in batches with short ones, so that little is padding.
+
+    What comes together, and the order of the batches, is drawn by chance in each epoch.
+
+    Args:
+        lengths: of the examples.
+        batch: examples of a batch, of all processes together.
+        seed: of what is drawn.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int] | npt.NDArray[np.int64], batch: int, seed: int
+    ) -> None:
+        self.lengths = np.asarray(lengths)
+        self.batch, self.seed, self.epoch = batch, seed, 0
+
+    def __len__(self) -> int:
+        return len(self.lengths)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Tell which epoch comes; its order is the same in every run."""
+        self.epoch = epoch
+
+    def __iter__(self) -> Iterator[int]:
+        for batch in self.batches():
+            yield from batch
+
+    def batches(self) -> list[list[int]]:
+        """The numbers of this epoch's examples, batch by batch; only the last may be short."""
+        draw = np.random.default_rng([self.seed, self.epoch])
+        numbers = draw.permutation(len(self))
+        size = POOL * self.batch
+        for start in range(0, len(self), size):
+            pool = numbers[start : start + size]
+            numbers[start : start + size] = pool[np.argsort(self.lengths[pool], kind="stable")]
+        batches = [
+            numbers[start : start + self.batch].tolist()
+            for start in range(0, len(self), self.batch)
+        ]
+        n_whole = len(self) // self.batch
+        order = [*draw.permutation(n_whole), *range(n_whole, len(batches))]
+        return [batches[place] for place in order]
