@@ -363,7 +363,12 @@ class _Build:
         if manifest.basis is None:
             return None
         return update_senses(
-            self._layout, segments, manifest.basis, manifest.senses, self._progress
+            self._layout,
+            segments,
+            manifest.basis,
+            manifest.senses,
+            self._progress,
+            n_cores=self._options.encoder.threads,
         )
 
     def _note_structure(self, segments: Sequence[SegmentRecord]) -> None:

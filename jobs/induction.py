@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -11,7 +13,7 @@ from threadpoolctl import threadpool_limits
 from embedder.errors import IndexFormatError
 from embedder.projection import decode_codes
 from embedder.records import Codes
-from embedder.senses import Labels, assign, induce, match
+from embedder.senses import Labels, assign, match
 from embedder.vectors import Rows, normalise
 from indexes.discourses import Discourses
 from indexes.durable import check_files
@@ -26,6 +28,7 @@ from indexes.sense_inventory import (
     write_inventory,
 )
 from indexes.word_uses import CodeReader, WordUses, iterate_words, read_frequent_forms
+from jobs.induction_pool import InductionPool
 from jobs.progress import Progress
 
 LEAST_USES = 20
@@ -45,6 +48,8 @@ def update_senses(
     basis: SenseBasis,
     before: SenseRecord | None,
     progress: Progress,
+    *,
+    n_cores: int | None = None,
 ) -> SenseRecord:
     """The inventory of some segments: the one before if it covers them, else a new one.
 
@@ -54,6 +59,7 @@ def update_senses(
         basis: what the vectors of their occurrences rest on.
         before: the inventory before, whose senses keep their names.
         progress: told of every word.
+        n_cores: cores to use; all when None. The senses are the same.
     """
     old = _open_whole(layout, before, progress)
     if old is not None and covers(old.record, segments):
@@ -64,15 +70,47 @@ def update_senses(
     reader = CodeReader(layout, segments, basis.n_components)
     discourses = Discourses(layout, segments)
 
-    def words() -> Iterator[WordSenses]:
+    def words() -> Iterator[tuple[_Word, Rows | None]]:
         for uses, codes in _with_codes(found, reader):
             form = forms[uses.word]
+            word = _Word(uses, form, decode_codes(codes), old.find(form) if old else None)
             numbers = discourses.of(uses.segments, uses.passages)
-            yield _senses(uses, form, codes, numbers, old.find(form) if old else None)
+            yield word, None if word.keeps_senses else _by_discourse(word, numbers)
+
+    def counted(pool: InductionPool) -> Iterator[WordSenses]:
+        for word, centroids in pool.induce(words()):
+            yield _senses(word, centroids)
             progress.count_documents(1)
 
-    with threadpool_limits(1, user_api="blas"):  # many small products of matrices
-        return write_inventory(layout, words(), segments, basis.id)
+    with (
+        threadpool_limits(1, user_api="blas"),  # many small products of matrices
+        InductionPool(len(forms), n_cores or _n_cores()) as pool,
+    ):
+        return write_inventory(layout, counted(pool), segments, basis.id)
+
+
+@dataclass(frozen=True)
+class _Word:
+    """A word and its uses.
+
+    Args:
+        uses: where they are.
+        form: what it is looked up by.
+        rows: their vectors, unit rows, shape (n_uses, n_components).
+        old: its senses in the inventory before, if it has some.
+    """
+
+    uses: WordUses
+    form: str
+    rows: Rows
+    old: WordSenses | None
+
+    @property
+    def keeps_senses(self) -> bool:
+        """Whether it has about as many uses as when it was grouped."""
+        if self.old is None:
+            return False
+        return self.old.n_induced / GROWTH <= len(self.uses) <= self.old.n_induced * GROWTH
 
 
 def _with_codes(words: Iterable[WordUses], reader: CodeReader) -> Iterator[tuple[WordUses, Codes]]:
@@ -111,31 +149,31 @@ def _open_whole(
         return None
 
 
-def _senses(
-    uses: WordUses, form: str, codes: Codes, discourses: Labels, old: WordSenses | None
-) -> WordSenses:
-    rows = decode_codes(codes)
-    if old is not None and old.n_induced / GROWTH <= len(uses) <= old.n_induced * GROWTH:
+def _senses(word: _Word, induced: Rows | None) -> WordSenses:
+    """A word with its senses: those that were induced, or where none were those it had."""
+    old, rows = word.old, word.rows
+    if induced is None:
+        assert old is not None
         labels, confidences = assign(rows, old.centroids)
-        return _word(uses, form, labels, confidences, old.centroids, old.numbers, old.n_induced)
+        return _word(word, labels, confidences, old.centroids, old.numbers, old.n_induced)
     # What is asked later is compared with centroids that were stored, and so are these uses.
-    found = as_stored(induce(_by_discourse(rows, uses, discourses)).centroids)
+    found = as_stored(induced)
     counts = np.bincount(assign(rows, found)[0], minlength=len(found))
     centroids = found[np.argsort(-counts, kind="stable")]
     labels, confidences = assign(rows, centroids)
     numbers = np.arange(1, len(centroids) + 1)
     if old is not None:
         numbers = _continued(old, centroids)
-    return _word(uses, form, labels, confidences, centroids, numbers, len(uses))
+    return _word(word, labels, confidences, centroids, numbers, len(word.uses))
 
 
-def _by_discourse(rows: Rows, uses: WordUses, discourses: Labels) -> Rows:
+def _by_discourse(word: _Word, discourses: Labels) -> Rows:
     """Mean rows of the uses in each discourse; equal uses in equal texts count once."""
-    _, first = np.unique(uses.keys, return_index=True)
+    _, first = np.unique(word.uses.keys, return_index=True)
     first = np.sort(first)
     _, numbers = np.unique(discourses[first], return_inverse=True)
-    sums = np.zeros((int(numbers.max()) + 1, rows.shape[1]), dtype=np.float32)
-    np.add.at(sums, numbers, rows[first])
+    sums = np.zeros((int(numbers.max()) + 1, word.rows.shape[1]), dtype=np.float32)
+    np.add.at(sums, numbers, word.rows[first])
     return normalise(sums)
 
 
@@ -153,8 +191,7 @@ def _continued(old: WordSenses, centroids: Rows) -> npt.NDArray[np.int64]:
 
 
 def _word(
-    uses: WordUses,
-    form: str,
+    word: _Word,
     labels: npt.NDArray[np.int64],
     confidences: Rows,
     centroids: Rows,
@@ -162,6 +199,7 @@ def _word(
     n_induced: int,
 ) -> WordSenses:
     """A word with the senses that its uses have."""
+    uses = word.uses
     counts = np.bincount(labels, minlength=len(centroids))
     kept = np.flatnonzero(counts)
     records = np.empty(len(uses), dtype=USE)
@@ -170,7 +208,7 @@ def _word(
     records["confidence"] = np.rint(np.clip(confidences, 0, 1) * 65_535)
     return WordSenses(
         word=uses.word,
-        form=form,
+        form=word.form,
         numbers=numbers[kept],
         n_uses=counts[kept],
         centroids=centroids[kept],
@@ -178,3 +216,8 @@ def _word(
         n_found=uses.n_found,
         n_induced=n_induced,
     )
+
+
+def _n_cores() -> int:
+    has_affinity = hasattr(os, "sched_getaffinity")
+    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1
