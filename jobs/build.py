@@ -144,11 +144,11 @@ class _Build:
 
     def _make_basis(self) -> SenseBasis | None:
         plan = self._plan
-        if not plan.occurrences:
+        if not plan.most_uses:
             return None
         self._progress.start_stage("looking at the words of a sample")
         texts = sample_texts(plan.corpus, plan.shards, FUNCTION_WORD_TEXTS)
-        return make_basis(self._layout, plan.encoder, plan.chunking, texts, plan.occurrences)
+        return make_basis(self._layout, plan.encoder, plan.chunking, texts, plan.most_uses)
 
     def _open_basis(self, record: SenseBasis) -> Basis:
         """What the codes of occurrences rest on; where it is damaged the sources may give it again.

@@ -161,7 +161,7 @@ def _words(plan: Plan, texts: Sequence[str], cut: Cut) -> tuple[list[PassageWord
     any, which makes their codes as long and takes as much time as the one that a build would fit.
     """
     projection = fit_projection(np.empty((0, plan.encoder.encoder.spec.width), "f4"), N_COMPONENTS)
-    if not plan.occurrences:
+    if not plan.most_uses:
         return [], projection
     finder = WordFinder(find_function_words(texts))
     passages = [texts[p.document][p.start : p.end] for p in cut.passages]

@@ -36,7 +36,7 @@ from indexes.manifest_file import read_manifest
 from indexes.structures import EXACT_LIMIT, choose_structures
 
 DEFAULT_CONTRACT = Contract(recall=0.95, memory=4 << 30)
-DEFAULT_OCCURRENCES = 10_000
+DEFAULT_MOST_USES = 10_000
 CALIBRATION_TEXTS = 250
 CALIBRATION_SHARDS = 25
 SEED = 1729
@@ -62,7 +62,7 @@ class BuildOptions:
         memory: most bytes for building it and searching it; default 4 GiB.
         structure: the kind of FAISS structure; default the best that the contract allows.
         senses: whether to keep the uses of words for word senses; default yes.
-        occurrences: most uses of one word that are kept; default 10,000.
+        most_uses: of one word that are kept; default 10,000.
         exact_limit: most passages for which the FAISS structure is exact.
     """
 
@@ -79,7 +79,7 @@ class BuildOptions:
     memory: int | None = None
     structure: StructureKind | None = None
     senses: bool | None = None
-    occurrences: int | None = None
+    most_uses: int | None = None
     exact_limit: int = EXACT_LIMIT
 
 
@@ -96,7 +96,7 @@ class Plan:
         calibration: the texts that calibrated int8.
         contract: what the FAISS structure has to keep.
         before: the committed state, None for a new index.
-        occurrences: most uses of one word that are kept for word senses; 0 for none.
+        most_uses: of one word that are kept for word senses; 0 for none.
     """
 
     layout: Layout
@@ -107,7 +107,7 @@ class Plan:
     calibration: list[str]
     contract: Contract
     before: Manifest | None
-    occurrences: int
+    most_uses: int
 
 
 def plan_build(options: BuildOptions) -> Plan:
@@ -116,7 +116,7 @@ def plan_build(options: BuildOptions) -> Plan:
     layout = Layout(Path(options.out) if options.out else default_out(options.sources))
     before = read_before(layout)
     contract = _contract(options, before)
-    cap = _occurrences(options, before, layout)
+    cap = _most_uses(options, before, layout)
     if options.add and options.undelete:
         raise RequestError(
             "--undelete brings back what all sources hold, and --add names only some of them.",
@@ -189,21 +189,21 @@ def _check_no_head(checkpoint: Checkpoint) -> None:
         )
 
 
-def _occurrences(options: BuildOptions, before: Manifest | None, layout: Layout) -> int:
+def _most_uses(options: BuildOptions, before: Manifest | None, layout: Layout) -> int:
     """Most uses of a word that are kept; as the index was built, and 10,000 in a new one."""
-    if options.occurrences is not None and options.senses is False:
+    if options.most_uses is not None and options.senses is False:
         raise RequestError(
-            "--no-senses keeps no uses of words, and --occurrences says how many.",
+            "--no-senses keeps no uses of words, and --most-uses says how many.",
             "Leave one of them out.",
         )
     if before is None:
-        return 0 if options.senses is False else options.occurrences or DEFAULT_OCCURRENCES
+        return 0 if options.senses is False else options.most_uses or DEFAULT_MOST_USES
     old = before.basis.cap if before.basis else 0
-    new = options.occurrences or (old if options.senses is None else options.senses and old)
+    new = options.most_uses or (old if options.senses is None else options.senses and old)
     if new != old or (options.senses and not old):
         had, wanted = (
             f"with senses (at most {cap:,} uses of a word)" if cap else "without senses"
-            for cap in (old, new or (DEFAULT_OCCURRENCES if options.senses else 0))
+            for cap in (old, new or (DEFAULT_MOST_USES if options.senses else 0))
         )
         raise IndexMismatchError(
             f"{layout.root} was built {had}, and now it would be {wanted}.",

@@ -95,7 +95,7 @@ if TYPE_CHECKING:
     help="Keep the uses of words, for their senses.  [default: as built, or --senses]",
 )
 @click.option(
-    "--occurrences",
+    "--most-uses",
     type=click.IntRange(1),
     metavar="N",
     help="Most uses of one word that are kept, a uniform sample.  [default: as built, or 10000]",
@@ -184,7 +184,7 @@ def _build_options(options: dict[str, Any]) -> BuildOptions:
         memory=options["memory"],
         structure=StructureKind(options["structure"]) if options["structure"] else None,
         senses=options["senses"],
-        occurrences=options["occurrences"],
+        most_uses=options["most_uses"],
     )
 
 

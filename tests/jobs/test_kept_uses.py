@@ -61,13 +61,13 @@ class Interrupting(Progress):
 
 
 def build(
-    source: Path, model: Path, out: Path, *, at: int | None = None, occurrences: int | None = None
+    source: Path, model: Path, out: Path, *, at: int | None = None, most_uses: int | None = None
 ) -> Interrupting:
     """Build an index, or bring one up to date; what it said."""
     options = EncoderOptions(model=str(model), engine=Engine.OPENVINO, threads=1)
     progress = Interrupting(at)
     build_index(
-        BuildOptions(sources=(str(source),), out=out, encoder=options, occurrences=occurrences),
+        BuildOptions(sources=(str(source),), out=out, encoder=options, most_uses=most_uses),
         progress,
     )
     return progress
@@ -150,9 +150,9 @@ def test_a_resumed_run_draws_the_same_sample(
     to the byte to one that was not."""
     monkeypatch.setattr("jobs.stream.WINDOW_PASSAGES", 8)
     usual, resumed = tmp_path / "usual" / "an.index", tmp_path / "resumed" / "an.index"
-    build(source, tiny_model, usual, occurrences=CAP)
+    build(source, tiny_model, usual, most_uses=CAP)
     with pytest.raises(KeyboardInterrupt):
-        build(source, tiny_model, resumed, at=at, occurrences=CAP)
+        build(source, tiny_model, resumed, at=at, most_uses=CAP)
     n_done = len(read_manifest(Layout(resumed)).segments)
     assert 0 < n_done < 3
     build(source, tiny_model, resumed)
