@@ -3,27 +3,21 @@
 from __future__ import annotations
 
 import contextlib
-import importlib.util
 import json
 import socket
 import subprocess
-import sys
 import threading
 import weakref
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 from embedder.errors import EmbedderError, FilterError, IndexFormatError
+from indexes.child_process import start_python
 from indexes.filters import MEMORY_BYTES, cause, shown
 from indexes.layout import Layout
 
-CODE = (
-    "import sys; sys.path += sys.argv[2:]; "
-    "from indexes.filter_server import serve; serve(sys.argv[1])"
-)
+CODE = "from indexes.filter_server import serve; serve(sys.argv[1])"
 PACKAGES = ("duckdb", "embedder", "indexes")
-"""What the process imports. It looks nowhere else, which also spares it `site`."""
 
 _SIMPLER = "Make it simpler, or make what it computes a column of the corpus."
 
@@ -149,14 +143,8 @@ class _Running:
 
 
 def _start(layout: Layout, channel: int) -> subprocess.Popen[bytes]:
-    """Start the process. Ctrl-C does not reach it: its parent ends it."""
-    specs = [importlib.util.find_spec(name) for name in PACKAGES]
-    folders = [str(Path(spec.origin).parents[1]) for spec in specs if spec and spec.origin]
-    command = [sys.executable, "-I", "-S", "-c", CODE, str(layout.segments), *folders]
     try:
-        return subprocess.Popen(
-            command, stdin=channel, stdout=channel, stderr=subprocess.DEVNULL, process_group=0
-        )
+        return start_python(CODE, str(layout.segments), packages=PACKAGES, channel=channel)
     except OSError as error:
         raise EmbedderError(f"The process for filters cannot be started: {error}.") from error
 

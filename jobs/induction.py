@@ -73,7 +73,7 @@ def update_senses(
     def words() -> Iterator[tuple[_Word, Rows | None]]:
         for uses, codes in _with_codes(found, reader):
             form = forms[uses.word]
-            word = _Word(uses, form, decode_codes(codes), old.find(form) if old else None)
+            word = _Word(uses, form, codes, old.find(form) if old else None)
             numbers = discourses.of(uses.segments, uses.passages)
             yield word, None if word.keeps_senses else _by_discourse(word, numbers)
 
@@ -96,21 +96,24 @@ class _Word:
     Args:
         uses: where they are.
         form: what it is looked up by.
-        rows: their vectors, unit rows, shape (n_uses, n_components).
+        codes: their codes, shape (n_uses, n_components).
         old: its senses in the inventory before, if it has some.
     """
 
     uses: WordUses
     form: str
-    rows: Rows
+    codes: Codes
     old: WordSenses | None
+
+    def __len__(self) -> int:
+        return len(self.uses)
 
     @property
     def keeps_senses(self) -> bool:
         """Whether it has about as many uses as when it was grouped."""
         if self.old is None:
             return False
-        return self.old.n_induced / GROWTH <= len(self.uses) <= self.old.n_induced * GROWTH
+        return self.old.n_induced / GROWTH <= len(self) <= self.old.n_induced * GROWTH
 
 
 def _with_codes(words: Iterable[WordUses], reader: CodeReader) -> Iterator[tuple[WordUses, Codes]]:
@@ -151,7 +154,7 @@ def _open_whole(
 
 def _senses(word: _Word, induced: Rows | None) -> WordSenses:
     """A word with its senses: those that were induced, or where none were those it had."""
-    old, rows = word.old, word.rows
+    old, rows = word.old, decode_codes(word.codes)
     if induced is None:
         assert old is not None
         labels, confidences = assign(rows, old.centroids)
@@ -164,7 +167,7 @@ def _senses(word: _Word, induced: Rows | None) -> WordSenses:
     numbers = np.arange(1, len(centroids) + 1)
     if old is not None:
         numbers = _continued(old, centroids)
-    return _word(word, labels, confidences, centroids, numbers, len(word.uses))
+    return _word(word, labels, confidences, centroids, numbers, len(word))
 
 
 def _by_discourse(word: _Word, discourses: Labels) -> Rows:
@@ -172,8 +175,8 @@ def _by_discourse(word: _Word, discourses: Labels) -> Rows:
     _, first = np.unique(word.uses.keys, return_index=True)
     first = np.sort(first)
     _, numbers = np.unique(discourses[first], return_inverse=True)
-    sums = np.zeros((int(numbers.max()) + 1, word.rows.shape[1]), dtype=np.float32)
-    np.add.at(sums, numbers, word.rows[first])
+    sums = np.zeros((int(numbers.max()) + 1, word.codes.shape[1]), dtype=np.float32)
+    np.add.at(sums, numbers, decode_codes(word.codes[first]))
     return normalise(sums)
 
 

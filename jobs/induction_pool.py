@@ -7,42 +7,39 @@ with the socket that they are asked through.
 
 from __future__ import annotations
 
-import contextlib
-import importlib.util
+import io
 import os
 import queue
 import socket
-import subprocess
-import sys
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from pathlib import Path
 from types import TracebackType
 from typing import TypeVar
 
+import numpy as np
+
 from embedder.senses import induce
 from embedder.vectors import Rows
+from indexes.child_process import start_python
 
 TASK_WORDS = 32
 TASK_USES = 20_000
-"""A task is full with so many words or uses: some hundredths of a second, and 8 MB."""
+"""A task is full with so many words or uses: some tenths of a second, and 8 MB."""
 
 WORTHWHILE_WORDS = 500
 """A process takes as long to start as so many words to be grouped."""
 
-CODE = (
-    "import sys; sys.path += sys.argv[2:]; "
-    "from jobs.induction_worker import serve; serve(int(sys.argv[1]))"
-)
-PACKAGES = ("embedder", "jobs", "numpy", "scipy")
-T = TypeVar("T")
+MOST_WORKERS = 16
+"""More would wait for what one process reads and writes."""
 
+CODE = "from jobs.induction_worker import serve; serve()"
+PACKAGES = ("embedder", "indexes", "jobs", "numpy", "scipy")
 ONE_THREAD = {f"{name}_NUM_THREADS": "1" for name in ("OMP", "OPENBLAS", "MKL")}
 
-Centroids = Rows | None
-Task = Sequence[Rows | None]
+T = TypeVar("T", bound=Sized)
+Answer = Future[list[Rows]]
 
 
 class InductionPool:
@@ -54,12 +51,12 @@ class InductionPool:
     """
 
     def __init__(self, n_words: int, n_cores: int) -> None:
-        n_workers = min(n_cores - 1, n_words // WORTHWHILE_WORDS)
-        self._workers = [_Worker() for _ in range(n_workers)]
+        wanted = min(n_cores - 1, n_words // WORTHWHILE_WORDS, MOST_WORKERS)
+        self._workers = _start_workers(wanted)
         self._idle: queue.SimpleQueue[_Worker] = queue.SimpleQueue()
         for worker in self._workers:
             self._idle.put(worker)
-        self._threads = ThreadPoolExecutor(max(1, n_workers), "induction")
+        self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "induction")
 
     def __enter__(self) -> InductionPool:
         return self
@@ -70,34 +67,35 @@ class InductionPool:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
+        self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.end()
-        self._threads.shutdown(cancel_futures=True)
+        self._threads.shutdown()
         for worker in self._workers:
             worker.close()
 
-    def induce(self, words: Iterable[tuple[T, Rows | None]]) -> Iterator[tuple[T, Centroids]]:
+    def induce(self, words: Iterable[tuple[T, Rows | None]]) -> Iterator[tuple[T, Rows | None]]:
         """Centroids of the senses of each word, as `embedder.senses.induce` finds them.
 
         Args:
-            words: something that belongs to the word, and unit rows of its uses, shape
-                (n_uses, d); None where no senses are wanted.
+            words: something that belongs to a word and has its uses' number as length, and unit
+                rows that stand for them, shape (n, d); None where no senses are wanted.
         """
-        waiting: deque[tuple[list[T], Future[list[Centroids]]]] = deque()
+        waiting: deque[tuple[list[tuple[T, bool]], Answer]] = deque()
         n_asked = 2 * len(self._workers)  # each has its next task ready
         for names, task in _tasks(words):
-            if sum(not future.done() for _, future in waiting) < n_asked:
-                waiting.append((names, self._threads.submit(self._ask, task)))
+            if task and sum(not answer.done() for _, answer in waiting) < n_asked:
+                answer = self._threads.submit(self._ask, task)
             else:
-                done: Future[list[Centroids]] = Future()
-                done.set_result(induce_task(task))
-                waiting.append((names, done))
-            while waiting and (waiting[0][1].done() or len(waiting) > 4 * n_asked):
+                answer = Future()
+                answer.set_result(induce_all(task))
+            waiting.append((names, answer))
+            while waiting and (waiting[0][1].done() or len(waiting) > 2 * n_asked):
                 yield from _results(*waiting.popleft())
-        for names, future in waiting:
-            yield from _results(names, future)
+        for names, answer in waiting:
+            yield from _results(names, answer)
 
-    def _ask(self, task: Task) -> list[Centroids]:
+    def _ask(self, task: Sequence[Rows]) -> list[Rows]:
         worker = self._idle.get()
         try:
             return worker.ask(task)
@@ -106,70 +104,95 @@ class InductionPool:
 
 
 class _Worker:
-    """A process and the socket that it is asked through. If it has ended, this one does its work,
-    as where none can be started."""
+    """A process and the socket that it is asked through. If it ends, this one does its work.
+
+    Raises:
+        OSError: it cannot be started.
+    """
 
     def __init__(self) -> None:
         ours, theirs = socket.socketpair()
-        self._connection = Connection(ours.detach())
-        self._process: subprocess.Popen[bytes] | None = None
-        with theirs, contextlib.suppress(OSError):
-            self._process = _start(theirs.fileno())
+        with ours, theirs:
+            self.process = start_python(
+                CODE,
+                packages=PACKAGES,
+                channel=theirs.fileno(),
+                environment={**os.environ, **ONE_THREAD},
+            )
+            self._connection = Connection(ours.detach())
+        self._is_wanted = True
 
-    def ask(self, task: Task) -> list[Centroids]:
-        """The centroids of the words of a task."""
+    def ask(self, task: Sequence[Rows]) -> list[Rows]:
+        """The centroids of the words of a task; of none where nobody wants them any more."""
         try:
-            self._connection.send(task)
-            found: list[Centroids] = self._connection.recv()
+            self._connection.send_bytes(pack(task))
+            return unpack(self._connection.recv_bytes())
         except (EOFError, OSError):
-            return induce_task(task)
-        return found
+            return induce_all(task) if self._is_wanted else []
 
     def end(self) -> None:
         """End the process, whatever it does; who waits for its answer waits no longer."""
-        if self._process is not None:
-            self._process.kill()
-            self._process.wait()
+        self._is_wanted = False
+        self.process.kill()
+        self.process.wait()
 
     def close(self) -> None:
         """Close the socket."""
         self._connection.close()
 
 
-def _start(channel: int) -> subprocess.Popen[bytes]:
-    """Start a process. Ctrl-C does not reach it: it ends with this one's end of the socket."""
-    specs = [importlib.util.find_spec(name) for name in PACKAGES]
-    folders = {str(Path(spec.origin).parents[1]): None for spec in specs if spec and spec.origin}
-    return subprocess.Popen(
-        [sys.executable, "-I", "-S", "-c", CODE, str(channel), *folders],
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(channel,),
-        process_group=0,
-        env={**os.environ, **ONE_THREAD},
-    )
+def _start_workers(n: int) -> list[_Worker]:
+    """At most so many; fewer where the system allows no more processes or files."""
+    workers: list[_Worker] = []
+    try:
+        while len(workers) < n:
+            workers.append(_Worker())
+    except OSError:
+        pass
+    return workers
 
 
-def _tasks(words: Iterable[tuple[T, Rows | None]]) -> Iterator[tuple[list[T], Task]]:
-    names: list[T] = []
-    task: list[Rows | None] = []
+def _tasks(
+    words: Iterable[tuple[T, Rows | None]],
+) -> Iterator[tuple[list[tuple[T, bool]], list[Rows]]]:
+    """Words some at a time: what belongs to each and whether it is to be grouped, and the rows of
+    those that are."""
+    names: list[tuple[T, bool]] = []
+    task: list[Rows] = []
     n_uses = 0
     for name, rows in words:
-        names.append(name)
-        task.append(rows)
-        n_uses += 0 if rows is None else len(rows)
-        if len(task) == TASK_WORDS or n_uses >= TASK_USES:
+        names.append((name, rows is not None))
+        if rows is not None:
+            task.append(rows)
+        n_uses += len(name)
+        if len(names) == TASK_WORDS or n_uses >= TASK_USES:
             yield names, task
             names, task, n_uses = [], [], 0
-    if task:
+    if names:
         yield names, task
 
 
-def _results(names: list[T], future: Future[list[Centroids]]) -> Iterator[tuple[T, Centroids]]:
-    yield from zip(names, future.result(), strict=True)
+def _results(names: list[tuple[T, bool]], answer: Answer) -> Iterator[tuple[T, Rows | None]]:
+    found = iter(answer.result())
+    for name, is_grouped in names:
+        yield name, next(found) if is_grouped else None
 
 
-def induce_task(task: Task) -> list[Centroids]:
-    """The centroids of the words of a task, one after the other."""
-    return [None if rows is None else induce(rows).centroids for rows in task]
+def induce_all(task: Iterable[Rows]) -> list[Rows]:
+    """The centroids of some words, one after the other."""
+    return [induce(rows).centroids for rows in task]
+
+
+def pack(arrays: Sequence[Rows]) -> bytes:
+    """Arrays of one width as bytes, of which `unpack` makes arrays without running anything."""
+    content = io.BytesIO()
+    np.save(content, np.array([len(rows) for rows in arrays]), allow_pickle=False)
+    np.save(content, np.concatenate(arrays), allow_pickle=False)
+    return content.getvalue()
+
+
+def unpack(content: bytes) -> list[Rows]:
+    """What was packed."""
+    file = io.BytesIO(content)
+    counts, rows = (np.load(file, allow_pickle=False) for _ in range(2))
+    return np.split(rows, np.cumsum(counts)[:-1])

@@ -4,20 +4,16 @@ from __future__ import annotations
 
 from multiprocessing.connection import Connection
 
-from jobs.induction_pool import induce_task
+from jobs.induction_pool import induce_all, pack, unpack
 
 
-def serve(channel: int) -> None:
-    """Answer tasks, each a list of the uses of words, with the words' centroids, until the other
-    end is closed.
-
-    Args:
-        channel: file descriptor of a socket.
-    """
-    with Connection(channel) as connection:
+def serve() -> None:
+    """Answer tasks, each the uses of some words, with the words' centroids, until the socket that
+    is stdin ends."""
+    with Connection(0) as connection:
         while True:
             try:
-                task = connection.recv()
+                task = connection.recv_bytes()
             except EOFError:
                 return
-            connection.send(induce_task(task))
+            connection.send_bytes(pack(induce_all(unpack(task))))

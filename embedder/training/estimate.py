@@ -68,8 +68,8 @@ def _estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
 
 
 def _batches(run: TrainingRun, options: TrainingOptions) -> Iterator[Batch]:
-    """A few batches, the first one more than are to be timed; of batches by length those that
-    stand for equal shares of all."""
+    """Some batches to be timed, and one before: of batches by length those that stand for equal
+    shares of all, and the longest, which needs the most memory."""
     sampler = length_sampler(run, options)
     if sampler is None:
         is_counted = hasattr(run.examples, "__len__")
@@ -78,5 +78,5 @@ def _batches(run: TrainingRun, options: TrainingOptions) -> Iterator[Batch]:
         return
     batches = sorted(sampler.batches(), key=lambda batch: max(sampler.lengths[batch]))
     places = [(2 * i + 1) * len(batches) // (2 * N_STEPS) for i in range(N_STEPS)]
-    for place in (places[-1], *places):
-        yield run.collate([run.examples[number] for number in batches[place][: options.batch]])
+    for place in (-1, *places):
+        yield run.collate([run.examples[number] for number in batches[place][-options.batch :]])

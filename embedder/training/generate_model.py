@@ -21,6 +21,7 @@ from embedder.heads.text_generator import GenerateSettings, end_pieces, generati
 from embedder.tokens import Pieces, Tokenizer
 from embedder.training.encoder import copy_tokenizer, write_reading
 from embedder.training.label_models import IGNORED, collate_labels
+from embedder.training.pretraining.language_model import HEADS as PIECE_SCORES
 from embedder.training.pretraining.language_model import piece_scores
 from embedder.training.run import Batch
 
@@ -52,9 +53,9 @@ def warm_start(checkpoint: Checkpoint, *, seed: int, tie: bool) -> transformers.
     """
     encoder: Any = load_network(checkpoint, checkpoint.spec()).transformer
     config = copy.deepcopy(encoder.config)
-    if not hasattr(config, "add_cross_attention"):
+    if not hasattr(config, "add_cross_attention") or config.model_type not in PIECE_SCORES:
         raise ModelError(
-            f"{checkpoint.name} is of the kind {config.model_type}, which has no decoder.",
+            f"{checkpoint.name} is of the kind {config.model_type}, which has no decoder here.",
             f"Start from a model of the kind {DECODERS}.",
         )
     config.is_decoder = config.add_cross_attention = True

@@ -9,8 +9,8 @@ import numpy.typing as npt
 from torch.utils.data import Sampler
 
 POOL = 50
-"""Batches whose examples are sorted by length among themselves, as the Trainer's own sampler has
-it, whose order cannot be had again by a resumed run."""
+"""Batches whose examples are sorted by length among themselves, and a quarter of all at most, as
+the Trainer's own sampler has it, whose order cannot be had again by a resumed run."""
 
 
 class LengthSampler(Sampler[int]):
@@ -45,14 +45,11 @@ class LengthSampler(Sampler[int]):
         """The numbers of this epoch's examples, batch by batch; only the last may be short."""
         draw = np.random.default_rng([self.seed, self.epoch])
         numbers = draw.permutation(len(self))
-        size = POOL * self.batch
-        for start in range(0, len(self), size):
-            pool = numbers[start : start + size]
-            numbers[start : start + size] = pool[np.argsort(self.lengths[pool], kind="stable")]
-        batches = [
-            numbers[start : start + self.batch].tolist()
-            for start in range(0, len(self), self.batch)
-        ]
         n_whole = len(self) // self.batch
-        order = [*draw.permutation(n_whole), *range(n_whole, len(batches))]
-        return [batches[place] for place in order]
+        whole, rest = np.split(numbers, [n_whole * self.batch])
+        size = max(1, min(POOL, n_whole // 4)) * self.batch
+        for start in range(0, len(whole), size):
+            pool = whole[start : start + size]
+            whole[start : start + size] = pool[np.argsort(self.lengths[pool], kind="stable")]
+        batches: list[list[int]] = draw.permutation(whole.reshape(n_whole, self.batch)).tolist()
+        return [*batches, rest.tolist()] if len(rest) else batches

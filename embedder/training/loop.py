@@ -97,6 +97,7 @@ class _Trainer(Trainer):
         self.run, self.options, self.folder = run, options, folder
         self.started = time.monotonic()
         self.precision = choose_precision(options)
+        self.sampler = length_sampler(run, options)
         if options.threads is not None:
             torch.set_num_threads(options.threads)
         set_seed(options.seed)  # low-rank updates start by chance
@@ -108,7 +109,7 @@ class _Trainer(Trainer):
             train_dataset=run.examples,
             eval_dataset=[],  # the task has its own; the library only asks whether there is one
             data_collator=run.collate,
-            callbacks=[_Listener(report, run)],
+            callbacks=[_Listener(report, run.examples, self.sampler)],
         )
         for callback in (PrinterCallback, ProgressCallback):
             self.remove_callback(callback)
@@ -157,8 +158,7 @@ class _Trainer(Trainer):
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """By length where the task says lengths, else by chance."""
-        sampler = length_sampler(self.run, self.options)
-        return super()._get_train_sampler(train_dataset) if sampler is None else sampler
+        return self.sampler or super()._get_train_sampler(train_dataset)
 
     def create_accelerator_and_postprocess(self) -> None:
         """Make what places the model on devices."""
@@ -315,18 +315,19 @@ class _Listener(TrainerCallback):
 
     Args:
         report: told after each step.
-        run: the task; examples that are drawn anew in each epoch are told which it is.
+        drawn: what may draw anew in each epoch, and is told then which it is. The library tells
+            them in some of its ways to split and to skip batches, and in others not.
     """
 
-    def __init__(self, report: Report, run: TrainingRun) -> None:
+    def __init__(self, report: Report, *drawn: Any) -> None:
         self._report = report
-        self._set_epoch = getattr(run.examples, "set_epoch", None)
+        self._drawn = [each for each in drawn if hasattr(each, "set_epoch")]
         self._measures: dict[str, float] = {}
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **_: Any) -> None:
-        """Tell the examples; accelerate itself does so in a single process only."""
-        if self._set_epoch is not None:
-            self._set_epoch(int(state.epoch))
+        """Tell what draws anew."""
+        for each in self._drawn:
+            each.set_epoch(int(state.epoch))
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **_: Any) -> None:
         """Keep the newest figures."""

@@ -7,6 +7,7 @@ import json
 import os
 import resource
 import signal
+import socket
 import subprocess
 import sys
 import time
@@ -107,6 +108,22 @@ def run_with_file_limit(n_bytes: int, *arguments: str | Path) -> Done:
         text=True,
         stdin=subprocess.DEVNULL,
         preexec_fn=limit,
+    )
+
+
+def run_in_two_processes(script: Path, *arguments: str | Path | int) -> Done:
+    """Run a script in two processes that train together, as torchrun starts them."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    return subprocess.run(
+        [
+            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
+            *("--master-port", str(port), str(script), *map(str, arguments)),
+        ],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
     )
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpora import tree
+from corpora import run_in_two_processes, tree
 
 from embedder.training import loop
 from embedder.training.options import TrainingOptions, TrainPrecision
@@ -54,8 +54,8 @@ def data() -> dict[str, Any]:
 def test_an_interrupted_run_ends_with_the_same_weights(
     task: str, settings: dict[str, Any], tmp_path: Path, tiny_model: Path
 ) -> None:
-    """Interrupted after a checkpoint and run again, the weights are those of a run that was not:
-    dropout, hidden stretches and negatives are the same, and so is what head.json keeps."""
+    """Interrupted in the middle of an epoch and run again, the weights are those of a run that was
+    not: dropout, hidden stretches and negatives are the same, and so is what head.json keeps."""
     path = tmp_path / "data.parquet"
     pq.write_table(pa.table(data()), path)
     options = FinetuneOptions(
@@ -69,7 +69,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
             max_steps=6,
             batch=4,
             learning_rate=5e-3,
-            evaluate_every=2,
+            evaluate_every=3,
             device="cpu",
             precision=TrainPrecision.FP32,
         ),
@@ -79,7 +79,7 @@ def test_an_interrupted_run_ends_with_the_same_weights(
 
     def interrupt(folder: Path, step: int, **rest: Any) -> None:
         finish(folder, step, **rest)
-        if step == 4:
+        if step == 3:
             raise KeyboardInterrupt
 
     again = replace(options, out=tmp_path / "again")
@@ -93,3 +93,40 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     assert {n: c for n, c in whole.items() if n not in told} == {
         n: c for n, c in resumed.items() if n not in told
     }
+
+
+STOPPING = """
+import sys
+from embedder.training import loop
+finish = loop.finish_checkpoint
+def stop(folder, step, **rest):
+    finish(folder, step, **rest)
+    if step == 4:
+        raise KeyboardInterrupt
+if sys.argv[1] == "stopped":
+    loop.finish_checkpoint = stop
+from jobs.cli import main
+main(sys.argv[2:])
+"""
+
+
+@pytest.mark.slow
+def test_two_interrupted_processes_end_with_the_same_weights(
+    tmp_path: Path, tiny_model: Path
+) -> None:
+    """Interrupted together in the middle of an epoch whose batches are made by length, each goes
+    on with the examples that it had not seen."""
+    path, script = tmp_path / "data.parquet", tmp_path / "script.py"
+    texts = [" ".join(TEXTS[:1] * (1 + number)) for number in range(12)]
+    pq.write_table(pa.table({"text": texts, "label": [n % 2 for n in range(12)]}), path)
+    script.write_text(STOPPING)
+    base: list[Any] = ["finetune", "classify", path, "--eval", path, "--model", tiny_model]
+    base += ["--max-steps", 6, "--evaluate-every", 2, "--batch", 2, "--learning-rate", 0.005]
+    base += ["--device", "cpu", "--precision", "fp32", "--out"]
+    assert run_in_two_processes(script, "whole", *base, tmp_path / "whole").returncode == 0
+    assert run_in_two_processes(script, "stopped", *base, tmp_path / "again").returncode != 0
+    assert not (tmp_path / "again").exists()
+    done = run_in_two_processes(script, "resumed", *base, tmp_path / "again")
+    assert done.returncode == 0, done.stderr
+    whole, again = (tmp_path / name / "model.safetensors" for name in ("whole", "again"))
+    assert whole.read_bytes() == again.read_bytes()

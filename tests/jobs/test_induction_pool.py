@@ -66,8 +66,7 @@ def test_senses_do_not_depend_on_the_cores(words: Words, n_cores: int) -> None:
 def test_work_of_a_killed_process_is_done_here(words: Words) -> None:
     """Before its first task, or in the middle."""
     with InductionPool(N_WORDS, 3) as pool:
-        first, second = (worker._process for worker in pool._workers)
-        assert first is not None and second is not None
+        first, second = (worker.process for worker in pool._workers)
         first.kill()
         found = []
         for number, item in enumerate(pool.induce(words)):
@@ -75,6 +74,36 @@ def test_work_of_a_killed_process_is_done_here(words: Words) -> None:
             if number == 40:
                 second.kill()
         assert_right(found, words)
+
+
+def test_a_process_does_the_work_that_it_is_asked_to_do(
+    words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not the one that asks."""
+    task = [rows for _, rows in words if rows is not None]
+    wanted = [induce(rows).centroids for rows in task]
+    monkeypatch.setattr(induction_pool, "induce_all", None)
+    worker = induction_pool._Worker()
+    try:
+        for found, centroids in zip(worker.ask(task), wanted, strict=True):
+            np.testing.assert_array_equal(found, centroids)
+    finally:
+        worker.end()
+        worker.close()
+
+
+def test_work_in_hand_is_dropped_when_nobody_wants_it(
+    words: Words, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As after Ctrl-C: neither what a process was asked nor what waits is done here."""
+    done = []
+    with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
+        with InductionPool(N_WORDS, 3) as pool:
+            asked = pool.induce(words)
+            next(asked)
+            monkeypatch.setattr(induction_pool, "induce_all", done.append)
+            raise KeyboardInterrupt
+    assert done == []
 
 
 def test_where_no_process_can_be_started_this_one_does_all(
@@ -93,7 +122,7 @@ def test_where_no_process_can_be_started_this_one_does_all(
 def test_processes_end_with_the_work(words: Words) -> None:
     """When it is done, and when it fails."""
     with InductionPool(N_WORDS, 2) as pool:
-        [done] = (worker._process for worker in pool._workers)
+        [done] = (worker.process for worker in pool._workers)
 
     def failing() -> Iterator[tuple[str, Rows | None]]:
         yield from words
@@ -101,10 +130,10 @@ def test_processes_end_with_the_work(words: Words) -> None:
 
     with pytest.raises(OSError, match="disk is gone"):  # noqa: SIM117
         with InductionPool(N_WORDS, 2) as pool:
-            [failed] = (worker._process for worker in pool._workers)
+            [failed] = (worker.process for worker in pool._workers)
             list(pool.induce(failing()))
     for process in (done, failed):
-        assert process is not None and process.returncode is not None
+        assert process.returncode is not None
 
 
 def test_no_process_is_left_when_their_parent_is_killed() -> None:
@@ -112,7 +141,7 @@ def test_no_process_is_left_when_their_parent_is_killed() -> None:
     code = (
         "import time; from jobs import induction_pool as pool; pool.WORTHWHILE_WORDS = 1\n"
         "with pool.InductionPool(9, 3) as found:\n"
-        "    print(*(worker._process.pid for worker in found._workers), flush=True)\n"
+        "    print(*(worker.process.pid for worker in found._workers), flush=True)\n"
         "    time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import socket
 import subprocess
 import sys
 from collections.abc import Callable
@@ -17,7 +15,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from corpora import assert_refused, write_corpus
+from corpora import assert_refused, run_in_two_processes, write_corpus
 from in_process import Here
 from models import CONFIGS, SENTENCES, add_pooling, make_model
 from safetensors.numpy import load_file
@@ -335,18 +333,7 @@ def launch(script: Path, *arguments: str | Path | int) -> None:
     """Run the command line in two processes that train together; with --shard, each of them has
     to hold about half of the weights."""
     script.write_text(CHECKED)
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        port = free.getsockname()[1]
-    done = subprocess.run(
-        [
-            *(sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2"),
-            *("--master-port", str(port), str(script), *map(str, arguments)),
-        ],
-        capture_output=True,
-        text=True,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
-    )
+    done = run_in_two_processes(script, *arguments)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("holds the model") == 1
 

@@ -48,7 +48,7 @@ def prepare_generate(request: TaskRequest) -> TrainingRun:
         model=model,
         transformer=model.network.encoder,
         examples=examples,  # type: ignore[arg-type]
-        lengths=[len(example.source) for example in examples],
+        lengths=[len(example.source) + len(example.target) for example in examples],
         collate=model.collate,
         evaluate=lambda: measure(model, dev),
         goal="rougeL",
