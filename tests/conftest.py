@@ -11,8 +11,13 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `models`
+
+# How long an example takes says more about the machine than about the code.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 SAMPLE = Path(__file__).parents[1] / "jobs" / "sample" / "corpus.parquet"
 Run = Callable[..., "subprocess.CompletedProcess[str]"]

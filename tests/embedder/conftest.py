@@ -6,11 +6,6 @@ import shutil
 from pathlib import Path
 
 import pytest
-from hypothesis import settings
-
-# How long an example takes says more about the machine than about the code.
-settings.register_profile("no deadline", deadline=None)
-settings.load_profile("no deadline")
 
 
 @pytest.fixture

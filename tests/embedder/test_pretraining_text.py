@@ -98,7 +98,7 @@ def test_a_vocabulary_fits_its_corpus(texts: list[str]) -> None:
     sentences=st.lists(st.integers(0, 30), max_size=20),
     most=st.integers(2, 12),
 )
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=300)
 def test_segments_lose_nothing(sentences: list[int], most: int) -> None:
     """The pairs of a document hold each of its pieces once, in order, and no segment is empty or
     too long; only a document of one piece has none."""
@@ -125,7 +125,7 @@ def test_segments_end_with_sentences() -> None:
 
 
 @given(sizes=st.lists(st.integers(1, 6), min_size=1, max_size=30), seed=st.integers(0, 1000))
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=200)
 def test_second_segments_are_exchanged(sizes: list[int], seed: int) -> None:
     """Each second segment is read once; one that is not the true next is of another document; and
     half of them are not, unless most pairs are of one document."""

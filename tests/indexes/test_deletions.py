@@ -105,7 +105,7 @@ def test_excluded_round_trip(layout: Layout) -> None:
     assert write_excluded(layout, HashSet(keys[:0])) is None
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3))),
     st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1),

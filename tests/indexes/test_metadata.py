@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import commit, unit_rows, write_segment
 
@@ -92,7 +92,6 @@ def allowed(store: MetadataStore, where: str) -> list[int]:
     return [int(i) for i in store.allowed_documents(where).nonzero()[0]]
 
 
-@settings(deadline=None)  # the first filter starts a process
 @given(st.integers(-5, 105), st.sampled_from(["<", "<=", "=", "<>", ">=", ">"]))
 def test_a_filter_agrees_with_python(store: MetadataStore, bound: int, sign: str) -> None:
     """A comparison holds for the documents for which it holds in Python, and never for a null."""
