@@ -44,7 +44,10 @@ def main() -> None:
         for name in (PLAIN, GROUPED, OURS)
     }
     found, failed = alternate(runs, options.rounds)
-    rates = {name: [run.json()["rate"] for run in measured] for name, measured in found.items()}
+    rates = {
+        name: [json.loads(run.output.splitlines()[-1])["rate"] for run in measured]
+        for name, measured in found.items()
+    }
     rows = [
         [name, spread(rates[name], ",.0f"), ratio_of_pairs(rates[name], rates[PLAIN]), peak(runs)]
         for name, runs in found.items()
@@ -65,16 +68,18 @@ def _options() -> argparse.Namespace:
 class _Clock:
     """Times steps, from the end of the first one."""
 
-    def __init__(self, n_steps: int, batch: int) -> None:
-        self._n_steps, self._batch = n_steps, batch
+    def __init__(self, n_steps: str, batch: str) -> None:
+        self.n_steps, self.batch = int(n_steps), int(batch)
+        self._ends: dict[int, float] = {}
 
     def tick(self, step: int) -> None:
-        """Tell that a step has ended; after the last one the rate is written as JSON."""
-        if step == 1:
-            self._started = time.perf_counter()
-        elif step == self._n_steps + 1:
-            seconds = time.perf_counter() - self._started
-            print(json.dumps({"rate": self._n_steps * self._batch / seconds}), flush=True)
+        """Tell that a step has ended."""
+        self._ends[step] = time.perf_counter()
+
+    def print(self) -> None:
+        """Write the examples a second as JSON, after what libraries have written."""
+        seconds = self._ends[self.n_steps + 1] - self._ends[1]
+        print(json.dumps({"rate": self.n_steps * self.batch / seconds}))
 
 
 def ours(path: str, batch: str, n_steps: str) -> None:
@@ -84,13 +89,14 @@ def ours(path: str, batch: str, n_steps: str) -> None:
     from embedder.training.task import TaskRequest
     from embedder.training.tasks.classify import prepare_classify
 
-    clock = _Clock(int(n_steps), int(batch))
-    options = TrainingOptions(batch=int(batch), max_steps=int(n_steps) + 1, learning_rate=5e-5)
+    clock = _Clock(n_steps, batch)
+    options = TrainingOptions(batch=clock.batch, max_steps=clock.n_steps + 1, learning_rate=5e-5)
     request = TaskRequest(model="default", train=[Path(path)], dev=None, options=options)
     with tempfile.TemporaryDirectory() as folder:
         run = prepare_classify(request)
         run.evaluate = lambda: {run.goal: 0.0}  # what is measured is training
         train(run, options, Path(folder), lambda step, *_: clock.tick(step))
+    clock.print()
 
 
 def transformers(path: str, batch: str, n_steps: str, *, strategy: str = "random") -> None:
@@ -107,7 +113,7 @@ def transformers(path: str, batch: str, n_steps: str, *, strategy: str = "random
 
     from embedder.checkpoint import open_checkpoint
 
-    clock = _Clock(int(n_steps), int(batch))
+    clock = _Clock(n_steps, batch)
 
     class Listener(TrainerCallback):
         def on_step_end(self, args: Any, state: Any, control: Any, **_: Any) -> None:
@@ -127,8 +133,8 @@ def transformers(path: str, batch: str, n_steps: str, *, strategy: str = "random
     with tempfile.TemporaryDirectory() as room:
         arguments = TrainingArguments(
             output_dir=room,
-            per_device_train_batch_size=int(batch),
-            max_steps=int(n_steps) + 1,
+            per_device_train_batch_size=clock.batch,
+            max_steps=clock.n_steps + 1,
             learning_rate=5e-5,
             bf16=True,
             use_cpu=True,
@@ -146,6 +152,7 @@ def transformers(path: str, batch: str, n_steps: str, *, strategy: str = "random
             data_collator=DataCollatorWithPadding(tokenizer),
             callbacks=[Listener()],
         ).train()
+    clock.print()
 
 
 CHILDREN = {
