@@ -90,6 +90,17 @@ _DTYPES = {TrainPrecision.BF16: torch.bfloat16, TrainPrecision.FP16: torch.float
 
 
 @contextlib.contextmanager
+def use_threads(n: int | None) -> Iterator[None]:
+    """Compute with so many CPU threads, and afterwards with as many as before; None for those."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(n or before)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+@contextlib.contextmanager
 def memory_errors(options: TrainingOptions) -> Iterator[None]:
     """Say what to do where a device's memory is too small.
 

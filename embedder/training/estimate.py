@@ -16,6 +16,7 @@ from embedder.training.devices import (
     choose_precision,
     lowered,
     memory_errors,
+    use_threads,
 )
 from embedder.training.loop import count_steps, evaluation_interval, length_sampler
 from embedder.training.options import TrainingOptions
@@ -33,14 +34,12 @@ def estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
         RequestError: the device cannot compute in this precision, or the layers to freeze are not
             there.
     """
-    with memory_errors(options):
+    with use_threads(options.threads), memory_errors(options):
         return _estimate(run, options)
 
 
 def _estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
     n_steps, _ = count_steps(run, options)
-    if options.threads is not None:
-        torch.set_num_threads(options.threads)
     device, precision = choose_device(options), choose_precision(options)
     prepare_model(run.model, run.transformer, options)
     before = copy.deepcopy(run.model.state_dict())

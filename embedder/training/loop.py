@@ -39,6 +39,7 @@ from embedder.training.devices import (
     lowered,
     memory_errors,
     n_processes,
+    use_threads,
 )
 from embedder.training.length_sampler import LengthSampler
 from embedder.training.options import TrainingOptions, TrainPrecision
@@ -70,6 +71,13 @@ def train(
         EngineError: the device is not there, memory is short, or the loss is not finite.
         RequestError: the device cannot compute in this precision, or no weights are left to train.
     """
+    with use_threads(options.threads):
+        return _train(run, options, folder, report)
+
+
+def _train(
+    run: TrainingRun, options: TrainingOptions, folder: Path, report: Report
+) -> TrainingRecord:
     started = time.monotonic()
     # Checkpoints name each other; a run may go on from another working directory.
     folder = folder.resolve()
@@ -98,8 +106,6 @@ class _Trainer(Trainer):
         self.started = time.monotonic()
         self.precision = choose_precision(options)
         self.sampler = length_sampler(run, options)
-        if options.threads is not None:
-            torch.set_num_threads(options.threads)
         set_seed(options.seed)  # low-rank updates start by chance
         prepare_model(run.model, run.transformer, options)
         reporting.set_verbosity_error()  # type: ignore[no-untyped-call]

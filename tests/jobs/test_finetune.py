@@ -17,6 +17,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import torch
 from corpora import assert_refused, run_with_file_limit
 from in_process import Here
 
@@ -81,6 +82,25 @@ def test_eight_pairs_are_memorised(options: FinetuneOptions) -> None:
     losses = [point.loss for point in summary.record.curve if point.loss is not None]
     assert losses[-1] < 0.5 * losses[0]
     assert summary.record.measures["spearman"] > max(0.9, summary.before["spearman"])
+
+
+def test_threads_are_for_the_training_alone(
+    options: FinetuneOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it trains there are as many as were asked for, and afterwards as many as before."""
+    before, seen = torch.get_num_threads(), set()
+    finish = loop.finish_checkpoint
+
+    def look(*args: Any, **rest: Any) -> None:
+        seen.add(torch.get_num_threads())
+        finish(*args, **rest)
+
+    monkeypatch.setattr(loop, "finish_checkpoint", look)
+    training = replace(options.training, threads=before + 1)
+    finetune(replace(options, training=training))
+    assert seen == {before + 1} and torch.get_num_threads() == before
+    estimate_finetune(replace(options, out=Path(options.out) / "new", training=training))
+    assert torch.get_num_threads() == before
 
 
 def test_the_folder_is_a_model_that_measures_as_it_was_trained(
