@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 
 import numpy as np
@@ -84,7 +85,7 @@ def update_senses(
 
     with (
         threadpool_limits(1, user_api="blas"),  # many small products of matrices
-        InductionPool(len(forms), n_cores or _n_cores()) as pool,
+        closing(InductionPool(len(forms), n_cores or _n_cores())) as pool,
     ):
         return write_inventory(layout, counted(pool), segments, basis.id)
 

@@ -15,7 +15,6 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence, Sized
 from concurrent.futures import Future, ThreadPoolExecutor
 from multiprocessing.connection import Connection
-from types import TracebackType
 from typing import TypeVar
 
 import numpy as np
@@ -23,6 +22,7 @@ import numpy as np
 from embedder.senses import induce
 from embedder.vectors import Rows
 from indexes.child_process import start_python
+from indexes.npy import npy_bytes
 
 TASK_WORDS = 32
 TASK_USES = 20_000
@@ -58,15 +58,8 @@ class InductionPool:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "induction")
 
-    def __enter__(self) -> InductionPool:
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def close(self) -> None:
+        """End the processes, whatever they do."""
         self._threads.shutdown(wait=False, cancel_futures=True)
         for worker in self._workers:
             worker.end()
@@ -185,10 +178,8 @@ def induce_all(task: Iterable[Rows]) -> list[Rows]:
 
 def pack(arrays: Sequence[Rows]) -> bytes:
     """Arrays of one width as bytes, of which `unpack` makes arrays without running anything."""
-    content = io.BytesIO()
-    np.save(content, np.array([len(rows) for rows in arrays]), allow_pickle=False)
-    np.save(content, np.concatenate(arrays), allow_pickle=False)
-    return content.getvalue()
+    counts = np.array([len(rows) for rows in arrays])
+    return npy_bytes(counts) + npy_bytes(np.concatenate(arrays))
 
 
 def unpack(content: bytes) -> list[Rows]:

@@ -18,10 +18,11 @@ from embedder.training.devices import (
     memory_errors,
     use_threads,
 )
-from embedder.training.loop import count_steps, evaluation_interval, length_sampler
+from embedder.training.length_sampler import sample_by_length
 from embedder.training.options import TrainingOptions
 from embedder.training.parameters import prepare_model
 from embedder.training.run import Batch, Estimate, TrainingRun
+from embedder.training.steps import count_examples, count_steps, evaluation_interval
 
 N_STEPS = 3
 
@@ -69,9 +70,9 @@ def _estimate(run: TrainingRun, options: TrainingOptions) -> Estimate:
 def _batches(run: TrainingRun, options: TrainingOptions) -> Iterator[Batch]:
     """Some batches to be timed, and one before: of batches by length those that stand for equal
     shares of all, and the longest, which needs the most memory."""
-    sampler = length_sampler(run, options)
+    sampler = sample_by_length(run, options)
     if sampler is None:
-        is_counted = hasattr(run.examples, "__len__")
+        is_counted = count_examples(run) is not None
         loader = DataLoader(run.examples, options.batch, shuffle=is_counted, collate_fn=run.collate)
         yield from itertools.islice(loader, N_STEPS + 1)
         return

@@ -21,11 +21,10 @@ from embedder.heads.text_generator import GenerateSettings, end_pieces, generati
 from embedder.tokens import Pieces, Tokenizer
 from embedder.training.encoder import copy_tokenizer, write_reading
 from embedder.training.label_models import IGNORED, collate_labels
-from embedder.training.pretraining.language_model import HEADS as PIECE_SCORES
 from embedder.training.pretraining.language_model import piece_scores
 from embedder.training.run import Batch
 
-DECODERS = "bert, roberta, xlm-roberta, camembert or electra"
+DECODERS = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 
 
 class Example(NamedTuple):
@@ -53,10 +52,10 @@ def warm_start(checkpoint: Checkpoint, *, seed: int, tie: bool) -> transformers.
     """
     encoder: Any = load_network(checkpoint, checkpoint.spec()).transformer
     config = copy.deepcopy(encoder.config)
-    if not hasattr(config, "add_cross_attention") or config.model_type not in PIECE_SCORES:
+    if config.model_type not in DECODERS:
         raise ModelError(
             f"{checkpoint.name} is of the kind {config.model_type}, which has no decoder here.",
-            f"Start from a model of the kind {DECODERS}.",
+            f"Start from a model of one of the kinds {', '.join(DECODERS)}.",
         )
     config.is_decoder = config.add_cross_attention = True
     decoder: Any
@@ -74,7 +73,7 @@ def warm_start(checkpoint: Checkpoint, *, seed: int, tie: bool) -> transformers.
     if lacking or info["mismatched_keys"]:
         raise ModelError(
             f"The model {checkpoint.name} lacks weights of a decoder: {', '.join(lacking[:6])}.",
-            f"Start from a model of the kind {DECODERS}.",
+            f"Start from a model of one of the kinds {', '.join(DECODERS)}.",
         )
     network = transformers.EncoderDecoderModel(encoder=encoder, decoder=decoder)
     if tie:

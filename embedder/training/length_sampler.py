@@ -8,6 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Sampler
 
+from embedder.training.devices import n_processes
+from embedder.training.options import TrainingOptions
+from embedder.training.run import TrainingRun
+
 POOL = 50
 """Batches whose examples are sorted by length among themselves, and a quarter of all at most, as
 the Trainer's own sampler has it, whose order cannot be had again by a resumed run."""
@@ -53,3 +57,10 @@ class LengthSampler(Sampler[int]):
             whole[start : start + size] = pool[np.argsort(self.lengths[pool], kind="stable")]
         batches: list[list[int]] = draw.permutation(whole.reshape(n_whole, self.batch)).tolist()
         return [*batches, rest.tolist()] if len(rest) else batches
+
+
+def sample_by_length(run: TrainingRun, options: TrainingOptions) -> LengthSampler | None:
+    """The order of a task's examples; None where it gives no lengths."""
+    if run.lengths is None:
+        return None
+    return LengthSampler(run.lengths, options.batch * n_processes(), options.seed)

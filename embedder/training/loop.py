@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import math
 import resource
 import sys
 import time
@@ -23,7 +22,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as reporting
 
-from embedder.errors import EngineError, RequestError
+from embedder.errors import EngineError
 from embedder.training.checkpoints import (
     disk_errors,
     find_checkpoint,
@@ -41,15 +40,15 @@ from embedder.training.devices import (
     n_processes,
     use_threads,
 )
-from embedder.training.length_sampler import LengthSampler
+from embedder.training.length_sampler import sample_by_length
 from embedder.training.options import TrainingOptions, TrainPrecision
 from embedder.training.parameters import find_layers, merge_lora, prepare_model
 from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, TrainingRun
+from embedder.training.steps import count_examples, evaluation_interval
 
 START_FILE = "start.json"
 """Measures before the first step, which resumed runs do not take again."""
 
-LEAST_EVALUATIONS = 5
 LOSSES_AN_EVALUATION = 10
 
 
@@ -71,28 +70,22 @@ def train(
         EngineError: the device is not there, memory is short, or the loss is not finite.
         RequestError: the device cannot compute in this precision, or no weights are left to train.
     """
-    with use_threads(options.threads):
-        return _train(run, options, folder, report)
-
-
-def _train(
-    run: TrainingRun, options: TrainingOptions, folder: Path, report: Report
-) -> TrainingRecord:
     started = time.monotonic()
     # Checkpoints name each other; a run may go on from another working directory.
     folder = folder.resolve()
-    trainer = _Trainer(run, options, folder, report)
-    checkpoint = find_checkpoint(folder)
-    before = read_seconds(checkpoint)
-    with memory_errors(options):
-        start = _measure_start(trainer, folder)
-        trainer.started = started - before
-        trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
-    trainer.gather()
-    if options.lora:
-        merge_lora(run.transformer)
-    if torch.distributed.is_initialized():
-        torch.distributed.barrier()  # the folder goes when the main process is done with it
+    with use_threads(options.threads):
+        trainer = _Trainer(run, options, folder, report)
+        checkpoint = find_checkpoint(folder)
+        before = read_seconds(checkpoint)
+        with memory_errors(options):
+            start = _measure_start(trainer, folder)
+            trainer.started = started - before
+            trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+        trainer.gather()
+        if options.lora:
+            merge_lora(run.transformer)
+        if torch.distributed.is_initialized():
+            torch.distributed.barrier()  # the folder goes when the main process is done with it
     return _record(trainer, start, time.monotonic() - trainer.started)
 
 
@@ -105,7 +98,7 @@ class _Trainer(Trainer):
         self.run, self.options, self.folder = run, options, folder
         self.started = time.monotonic()
         self.precision = choose_precision(options)
-        self.sampler = length_sampler(run, options)
+        self.sampler = sample_by_length(run, options)
         set_seed(options.seed)  # low-rank updates start by chance
         prepare_model(run.model, run.transformer, options)
         reporting.set_verbosity_error()  # type: ignore[no-untyped-call]
@@ -249,39 +242,6 @@ class _Trainer(Trainer):
             gather_weights(self.run.model)
 
 
-def length_sampler(run: TrainingRun, options: TrainingOptions) -> LengthSampler | None:
-    """The order of the examples by length; None where the task gives no lengths."""
-    if run.lengths is None:
-        return None
-    return LengthSampler(run.lengths, options.batch * n_processes(), options.seed)
-
-
-def count_steps(run: TrainingRun, options: TrainingOptions) -> tuple[int, int]:
-    """Steps of the run, and of an epoch; streamed examples have one epoch.
-
-    Raises:
-        RequestError: the examples are streamed, and nobody said how many steps to take.
-    """
-    n_examples = _n_examples(run)
-    if n_examples is None:
-        if options.max_steps is None:
-            raise RequestError("The examples are streamed.", "Give --max-steps.")
-        return options.max_steps, options.max_steps
-    together = options.batch * options.accumulate * n_processes()
-    an_epoch = max(1, -(-n_examples // together))
-    return options.max_steps or max(1, math.ceil(an_epoch * options.epochs)), an_epoch
-
-
-def evaluation_interval(run: TrainingRun, options: TrainingOptions) -> int:
-    """Steps between evaluations."""
-    n_steps, an_epoch = count_steps(run, options)
-    return options.evaluate_every or max(1, min(an_epoch, -(-n_steps // LEAST_EVALUATIONS)))
-
-
-def _n_examples(run: TrainingRun) -> int | None:
-    return len(run.examples) if hasattr(run.examples, "__len__") else None
-
-
 def _sharding(run: TrainingRun, options: TrainingOptions) -> dict[str, Any]:
     if not options.shard:
         return {}
@@ -386,7 +346,7 @@ def _record(trainer: _Trainer, start: Measures, seconds: float) -> TrainingRecor
         is_better=_is_better(run, best.measures, start),
         best_step=best.step,
         n_steps=state.global_step,
-        n_examples=_n_examples(run),
+        n_examples=count_examples(run),
         seconds=seconds,
         peak_memory=_peak_memory(trainer.args.device),
         device=str(trainer.args.device),

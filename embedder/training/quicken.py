@@ -25,12 +25,12 @@ def quicken(model: nn.Module, device: str) -> None:
             if isinstance(dropout, nn.Dropout):
                 dropout.p = 0.0
     if device == "cpu":
-        keep_memory()
+        _keep_memory()
         _use_plain_attention(model)
         _use_quick_dropout(model)
 
 
-def keep_memory() -> None:
+def _keep_memory() -> None:
     """Let the C library keep what it frees, for the next step, where it is glibc.
 
     It gives large blocks back to the kernel at once, and a training step on a CPU frees and takes

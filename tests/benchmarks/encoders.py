@@ -23,6 +23,7 @@ from harness import (
     evaluate,
     find_measure,
     measure,
+    parse_options,
     print_machine,
     print_table,
     run_child,
@@ -168,13 +169,14 @@ def main() -> None:
 
 
 def _options() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(
+        description=__doc__.splitlines()[0], epilog="Options after -- go to embedder finetune."
+    )
     parser.add_argument("data", type=Path, help="folder of the labelled data")
     tasks = [benchmark.task for benchmark in BENCHMARKS]
     parser.add_argument("--only", nargs="*", choices=tasks, help="leave out the others")
     parser.add_argument("--rows", type=int, help="train on so many rows at most, drawn by chance")
-    parser.add_argument("training", nargs="*", help="options of embedder finetune, after --")
-    return parser.parse_args()
+    return parse_options(parser, "training")
 
 
 def _rows(benchmark: Benchmark, room: Path, options: argparse.Namespace) -> list[list[str]]:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import numpy as np
@@ -57,7 +58,7 @@ def assert_right(found: Words, words: Words) -> None:
 @pytest.mark.parametrize("n_cores", [1, 2, 4])
 def test_senses_do_not_depend_on_the_cores(words: Words, n_cores: int) -> None:
     """To the last bit, and in the order of the words."""
-    with InductionPool(N_WORDS, n_cores) as pool:
+    with closing(InductionPool(N_WORDS, n_cores)) as pool:
         assert_right(list(pool.induce(words)), words)
         assert_right(list(pool.induce(words[:1])), words[:1])
         assert list(pool.induce([])) == []
@@ -65,7 +66,7 @@ def test_senses_do_not_depend_on_the_cores(words: Words, n_cores: int) -> None:
 
 def test_work_of_a_killed_process_is_done_here(words: Words) -> None:
     """Before its first task, or in the middle."""
-    with InductionPool(N_WORDS, 3) as pool:
+    with closing(InductionPool(N_WORDS, 3)) as pool:
         first, second = (worker.process for worker in pool._workers)
         first.kill()
         found = []
@@ -96,9 +97,9 @@ def test_work_in_hand_is_dropped_when_nobody_wants_it(
     words: Words, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """As after Ctrl-C: neither what a process was asked nor what waits is done here."""
-    done = []
+    done: list[object] = []
     with pytest.raises(KeyboardInterrupt):  # noqa: SIM117
-        with InductionPool(N_WORDS, 3) as pool:
+        with closing(InductionPool(N_WORDS, 3)) as pool:
             asked = pool.induce(words)
             next(asked)
             monkeypatch.setattr(induction_pool, "induce_all", done.append)
@@ -115,13 +116,13 @@ def test_where_no_process_can_be_started_this_one_does_all(
         raise BlockingIOError(11, "Resource temporarily unavailable")
 
     monkeypatch.setattr(subprocess, "Popen", refuse)
-    with InductionPool(N_WORDS, 3) as pool:
+    with closing(InductionPool(N_WORDS, 3)) as pool:
         assert_right(list(pool.induce(words)), words)
 
 
 def test_processes_end_with_the_work(words: Words) -> None:
     """When it is done, and when it fails."""
-    with InductionPool(N_WORDS, 2) as pool:
+    with closing(InductionPool(N_WORDS, 2)) as pool:
         [done] = (worker.process for worker in pool._workers)
 
     def failing() -> Iterator[tuple[str, Rows | None]]:
@@ -129,7 +130,7 @@ def test_processes_end_with_the_work(words: Words) -> None:
         raise OSError("the disk is gone")
 
     with pytest.raises(OSError, match="disk is gone"):  # noqa: SIM117
-        with InductionPool(N_WORDS, 2) as pool:
+        with closing(InductionPool(N_WORDS, 2)) as pool:
             [failed] = (worker.process for worker in pool._workers)
             list(pool.induce(failing()))
     for process in (done, failed):
@@ -140,9 +141,9 @@ def test_no_process_is_left_when_their_parent_is_killed() -> None:
     """They end with the socket that it held."""
     code = (
         "import time; from jobs import induction_pool as pool; pool.WORTHWHILE_WORDS = 1\n"
-        "with pool.InductionPool(9, 3) as found:\n"
-        "    print(*(worker.process.pid for worker in found._workers), flush=True)\n"
-        "    time.sleep(600)\n"
+        "found = pool.InductionPool(9, 3)\n"
+        "print(*(worker.process.pid for worker in found._workers), flush=True)\n"
+        "time.sleep(600)\n"
     )
     with subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE) as parent:
         assert parent.stdout is not None
