@@ -15,7 +15,7 @@ from indexes.layout import Layout
 from indexes.manifest import Manifest, SegmentRecord
 from indexes.metadata import MetadataStore
 from indexes.segments import segment_id
-from jobs.cli.words import plural
+from jobs.figures import plural
 from jobs.plan import Plan
 
 
@@ -38,11 +38,6 @@ class Changes:
     new_files: dict[str, int]
     n_gone: int
     keeps_gone: bool
-
-    @property
-    def is_empty(self) -> bool:
-        """Whether there is nothing to do."""
-        return not self.missing and (self.keeps_gone or not self.n_gone)
 
     def lines(self) -> list[str]:
         """For people: what will be done; nothing for a new index."""

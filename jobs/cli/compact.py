@@ -6,7 +6,7 @@ import json
 
 import click
 
-from jobs.cli.index_option import index_option
+from jobs.cli.index_option import index_option, named_index
 
 
 @click.command("compact", short_help="Free the room of deleted documents, merge segments.")
@@ -17,12 +17,11 @@ from jobs.cli.index_option import index_option
 def compact_command(folder: str | None, index: str | None, format: str, quiet: bool) -> None:
     """Free the room of deleted documents and merge small segments."""
     from indexes.layout import Layout
-    from jobs.cli.words import bytes_text, plural
     from jobs.compact import compact_index
-    from jobs.find import find_index
+    from jobs.figures import bytes_text, plural
     from jobs.progress import show_progress
 
-    layout = Layout(find_index(folder or index))
+    layout = Layout(named_index(folder, index))
     with show_progress(quiet=quiet) as progress:
         summary = compact_index(layout, progress)
     if format == "json":

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from jobs.cli.index_option import index_option
+from jobs.cli.index_option import index_option, named_index
 
 
 @click.command("delete")
@@ -27,9 +27,8 @@ def delete_command(**options: Any) -> None:
     """
     from embedder.errors import RequestError
     from indexes.layout import Layout
-    from jobs.cli.words import plural
     from jobs.delete import delete_ids, delete_where
-    from jobs.find import find_index
+    from jobs.figures import plural
     from jobs.ids import read_ids
 
     if (options["ids"] is None) == (options["where"] is None):
@@ -37,7 +36,7 @@ def delete_command(**options: Any) -> None:
             "Say what to delete: either --ids FILE or --where SQL.",
             'For example: embedder delete --where "year < 2000"',
         )
-    layout = Layout(find_index(options["folder"] or options["index"]))
+    layout = Layout(named_index(options["folder"], options["index"]))
     if options["where"] is not None:
         summary = delete_where(layout, options["where"], is_dry_run=options["dry_run"])
     else:

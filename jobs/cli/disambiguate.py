@@ -119,7 +119,7 @@ def _options(options: dict[str, Any]) -> DisambiguateOptions:
 
 
 def _lines(summary: DisambiguateSummary) -> list[str]:
-    from jobs.cli.words import number_lines, plural
+    from jobs.figures import number_lines, plural
 
     rate = summary.n_rows / max(summary.seconds, 1e-9)
     return [

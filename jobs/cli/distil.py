@@ -140,7 +140,7 @@ def _static_options(options: dict[str, Any]) -> DistilStaticOptions:
 
 
 def _static_lines(summary: DistilStaticSummary) -> list[str]:
-    from jobs.cli.words import bytes_text, clock, number_lines, plural
+    from jobs.figures import bytes_text, clock, number_lines, plural
 
     lines = [
         f"{summary.folder}: a static model of {summary.model}, {plural(summary.n_pieces, 'piece')}"

@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from jobs.cli.index_option import index_option
+from jobs.cli.index_option import index_option, named_index
 from jobs.cli.names import COLUMN_NAMES
 
 
@@ -40,9 +40,8 @@ def export_command(**options: Any) -> None:
     A metadata column that is named like one of these gets `metadata.` before it.
     """
     from indexes.layout import Layout
-    from jobs.cli.words import bytes_text, plural
     from jobs.export import ExportFormat, ExportOptions, export_index
-    from jobs.find import find_index
+    from jobs.figures import bytes_text, plural
     from jobs.progress import show_progress
 
     form = options["format"]
@@ -53,7 +52,7 @@ def export_command(**options: Any) -> None:
         fields=options["fields"],
         with_text=not options["no_text"],
     )
-    layout = Layout(find_index(options["folder"] or options["index"]))
+    layout = Layout(named_index(options["folder"], options["index"]))
     with show_progress(quiet=options["quiet"]) as progress:
         summary = export_index(layout, asked, progress)
     if not options["quiet"]:

@@ -197,7 +197,7 @@ def _print(values: dict[str, Any], form: str, lines: list[str]) -> None:
 
 
 def _summary_lines(summary: BuildSummary) -> list[str]:
-    from jobs.cli.words import number_lines, plural
+    from jobs.figures import number_lines, plural
 
     index = f"{summary.index}: {plural(summary.n_documents, 'document')}"
     if summary.n_passages != summary.n_documents:
@@ -231,7 +231,7 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
 
 
 def _to_encode(estimate: Estimate) -> str:
-    from jobs.cli.words import plural
+    from jobs.figures import plural
 
     rows = plural(estimate.n_rows_missing, "row")
     if not estimate.share_known:
@@ -241,7 +241,7 @@ def _to_encode(estimate: Estimate) -> str:
 
 
 def _estimate_lines(estimate: Estimate, *, keeps_gone: bool) -> list[str]:
-    from jobs.cli.words import bytes_text, clock, plural
+    from jobs.figures import bytes_text, clock, plural
 
     identity = estimate.id or "made from file and row"
     return [

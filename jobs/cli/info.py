@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.cli.index_option import index_option
+from jobs.cli.index_option import index_option, named_index
 
 if TYPE_CHECKING:
     from indexes.manifest import GenerationRecord, HistoryEntry, Manifest
@@ -24,9 +24,8 @@ def info_command(folder: str | None, index: str | None, history: bool, format: s
     """Show what an index holds, or how it came to be."""
     from indexes.layout import Layout
     from jobs.describe import describe_index
-    from jobs.find import find_index
 
-    description = describe_index(Layout(find_index(folder or index)))
+    description = describe_index(Layout(named_index(folder, index)))
     entries = description.manifest.history
     if format == "json":
         values = [vars(entry) for entry in entries] if history else description.to_json()
@@ -39,7 +38,7 @@ def info_command(folder: str | None, index: str | None, history: bool, format: s
 def _history_lines(entries: Sequence[HistoryEntry]) -> Iterator[str]:
     from datetime import UTC, datetime
 
-    from jobs.cli.words import plural
+    from jobs.figures import plural
 
     for entry in entries:
         at = datetime.fromtimestamp(entry.at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
@@ -50,7 +49,7 @@ def _history_lines(entries: Sequence[HistoryEntry]) -> Iterator[str]:
 
 
 def _faiss_line(record: GenerationRecord) -> str:
-    from jobs.cli.words import memory_text, plural
+    from jobs.figures import memory_text, plural
 
     effort = record.efforts[0] if record.efforts else None
     recall = f"recall@10 {effort.recall:.3f}" if effort else "exact"
@@ -62,7 +61,7 @@ def _faiss_line(record: GenerationRecord) -> str:
 
 
 def _sense_lines(manifest: Manifest) -> list[str]:
-    from jobs.cli.words import plural
+    from jobs.figures import plural
 
     if manifest.basis is None:
         return ["  senses: none"]
@@ -78,7 +77,7 @@ def _sense_lines(manifest: Manifest) -> list[str]:
 
 
 def _lines(description: Description) -> list[str]:
-    from jobs.cli.words import bytes_text, memory_text, number_lines, plural
+    from jobs.figures import bytes_text, memory_text, number_lines, plural
 
     manifest, sizes = description.manifest, description.sizes
     spec, contract = manifest.encoder, manifest.contract

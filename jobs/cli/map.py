@@ -39,7 +39,7 @@ def map_command(**options: Any) -> None:
     png:  a picture.
     """
     from indexes.layout import Layout
-    from jobs.cli.words import bytes_text, plural
+    from jobs.figures import bytes_text, plural
     from jobs.find import find_index
     from jobs.word_map import MapFormat, MapOptions, write_map
 

@@ -149,7 +149,7 @@ def _options(options: dict[str, Any]) -> PredictOptions:
 
 
 def _summary_lines(summary: PredictSummary) -> list[str]:
-    from jobs.cli.words import number_lines, plural
+    from jobs.figures import number_lines, plural
 
     before = f", {summary.n_before:,} of them before" if summary.n_before else ""
     return [
@@ -161,7 +161,7 @@ def _summary_lines(summary: PredictSummary) -> list[str]:
 
 
 def _estimate_lines(estimate: PredictEstimate) -> list[str]:
-    from jobs.cli.words import clock, plural
+    from jobs.figures import clock, plural
 
     before = f", {estimate.n_before:,} of them done already" if estimate.n_before else ""
     return [

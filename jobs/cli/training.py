@@ -11,7 +11,7 @@ import click
 
 from jobs.cli.encoders import THREADS
 from jobs.cli.streams import writing_stdout
-from jobs.cli.words import clock, plural
+from jobs.figures import clock, plural
 
 if TYPE_CHECKING:
     from embedder.training.options import TrainingOptions

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from jobs.cli.index_option import index_option
+from jobs.cli.index_option import index_option, named_index
 
 if TYPE_CHECKING:
     from embedder.errors import EmbedderError
@@ -35,11 +35,10 @@ def verify_command(
     1: damaged, or the recall measured is below the contract.
     """
     from indexes.layout import Layout
-    from jobs.find import find_index
     from jobs.progress import show_progress
     from jobs.verify import verify_index
 
-    layout = Layout(find_index(folder or index))
+    layout = Layout(named_index(folder, index))
     with show_progress(quiet=quiet) as progress:
         report = verify_index(layout, progress, with_recall=recall)
     error = _error(report)
@@ -53,7 +52,7 @@ def verify_command(
 
 
 def _lines(report: Report) -> Iterator[str]:
-    from jobs.cli.words import bytes_text, plural
+    from jobs.figures import bytes_text, plural
 
     for problem in report.problems:
         yield problem.message
@@ -96,7 +95,7 @@ def _advice(problems: Sequence[Problem]) -> str:
 def _error(report: Report) -> EmbedderError | None:
     """What makes the command fail."""
     from embedder.errors import EmbedderError, IndexFormatError
-    from jobs.cli.words import plural
+    from jobs.figures import plural
 
     if report.problems:
         found = plural(len(report.problems), "problem")

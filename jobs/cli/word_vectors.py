@@ -76,7 +76,7 @@ def train_command(**options: Any) -> None:
 
 
 def _summary_lines(summary: TrainWordsSummary) -> list[str]:
-    from jobs.cli.words import bytes_text, clock, number_lines, plural
+    from jobs.figures import bytes_text, clock, number_lines, plural
 
     lines = [
         f"{summary.folder}: {summary.method}, {plural(summary.n_words, 'word')}, vectors of "
