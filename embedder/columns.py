@@ -49,15 +49,15 @@ class Columns:
 
 
 def choose_columns(
-    request: ColumnRequest, schema: pa.Schema, partition_keys: Sequence[str], *, where: str
+    request: ColumnRequest, schema: pa.Schema, available: Sequence[str], *, where: str
 ) -> Columns:
-    """Decide the columns of a corpus from the schema of its first file.
+    """Decide the columns of a corpus: text and id by its first file, metadata by all.
 
     Args:
         request: what the user named.
-        schema: the file's columns.
-        partition_keys: hive keys of its path.
-        where: the file's name, for messages.
+        schema: columns of the first file.
+        available: names of the columns and hive keys of all files.
+        where: the first file's name, for messages.
 
     Raises:
         ColumnError: a named column is not there, holds no text, or no single one is sensible.
@@ -68,19 +68,15 @@ def choose_columns(
     if id_column is not None:
         _check_there(schema.names, id_column, "--id", where)
         _check_id_type(schema.field(id_column), where)
-    available = list(dict.fromkeys([*schema.names, *partition_keys]))
     if request.metadata is None:
         metadata = [name for name in available if name not in (text, id_column)]
+        # A name that later files write in another case is told where these are checked.
+        folded = {name.casefold() for name in schema.names}
+        metadata = [n for n in metadata if n in schema.names or n.casefold() not in folded]
     else:
         metadata = list(dict.fromkeys(request.metadata))
         for name in metadata if request.is_metadata_required else ():
             _check_there(available, name, "--metadata", where)
-    for name in metadata:
-        if schema.names.count(name) > 1:
-            raise ColumnError(
-                f"{where} has several columns named {name!r}.",
-                "List the columns you want with --metadata.",
-            )
     _check_names(metadata, where)
     return Columns(text=text, id=id_column, metadata=tuple(metadata))
 
@@ -98,14 +94,18 @@ def check_text_column(schema: pa.Schema, name: str, where: str) -> None:
         )
 
 
-def check_case(schema: pa.Schema, columns: Columns, where: str) -> None:
-    """Raise ColumnError if a file has one of the columns under a name of other case only."""
-    there = {name.casefold(): name for name in schema.names}
+def check_names(schema: pa.Schema, columns: Columns, where: str) -> None:
+    """Raise ColumnError if a file has one of the columns twice, or under a name of other case."""
     for name in filter(None, (columns.id, *columns.metadata)):
-        other = there.get(name.casefold(), name)
-        if other != name and name not in schema.names:
+        alike = [other for other in schema.names if other.casefold() == name.casefold()]
+        if alike.count(name) > 1:
             raise ColumnError(
-                f"{where} has a column {other!r}, which other files name {name!r}.",
+                f"{where} has several columns named {name!r}.",
+                "List the columns you want with --metadata.",
+            )
+        if alike and name not in alike:
+            raise ColumnError(
+                f"{where} has a column {alike[0]!r}, which other files name {name!r}.",
                 "Rename it, or list the columns you want with --metadata.",
             )
 

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 from embedder.columns import (
     ColumnRequest,
     Columns,
-    check_case,
+    check_names,
     check_text_column,
     choose_columns,
     is_id,
 )
 from embedder.errors import ColumnError, RequestError, SourceError
 from embedder.rows import Batch, EveryRow, PlainRows, Rows, to_every_row, to_plain_rows, to_rows
-from embedder.sources import SourceFile, find_files
+from embedder.sources import NO_LABELS, Labels, SourceFile, find_files
 
 MAX_BATCH_ROWS = 1024
 MAX_BATCH_BYTES = 8 << 20
@@ -97,26 +97,46 @@ class Corpus:
         return found
 
 
-def open_corpus(sources: Sequence[str], request: ColumnRequest | None = None) -> Corpus:
+def open_corpus(
+    sources: Sequence[str],
+    request: ColumnRequest | None = None,
+    labels: Labels = NO_LABELS,
+) -> Corpus:
     """Find the files, read their footers and decide the columns.
+
+    Args:
+        sources: files, folders, globs and URLs.
+        request: columns that the user named.
+        labels: those that files have already.
 
     Raises:
         SourceError: a file is missing, is no Parquet, or all are empty.
         ColumnError: the columns cannot be decided, or a file lacks the text column.
         RequestError: no sources were given.
     """
-    opened = open_files(sources)
+    opened = open_files(sources, labels)
     first = opened[0]
-    keys = [key for key, _ in first.file.partitions]
-    columns = choose_columns(request or ColumnRequest(), first.schema, keys, where=first.file.name)
+    columns = choose_columns(
+        request or ColumnRequest(), first.schema, all_columns(opened), where=first.file.name
+    )
     for source in opened:
         check_text_column(source.schema, columns.text, source.file.name)
-        check_case(source.schema, columns, source.file.name)
+        check_names(source.schema, columns, source.file.name)
     return Corpus(opened, columns, partition_types(opened))
 
 
-def open_files(sources: Sequence[str]) -> list[ParquetSource]:
+def all_columns(sources: Sequence[ParquetSource]) -> list[str]:
+    """The columns of all files, in the order in which the files have them, then the hive keys."""
+    keys = (key for source in sources for key, _ in source.file.partitions)
+    return list(dict.fromkeys([*(n for source in sources for n in source.schema.names), *keys]))
+
+
+def open_files(sources: Sequence[str], labels: Labels = NO_LABELS) -> list[ParquetSource]:
     """Find the files and read their footers; at least one of them has rows.
+
+    Args:
+        sources: files, folders, globs and URLs.
+        labels: those that files have already.
 
     Raises:
         SourceError: a file is missing, is no Parquet, or all are empty.
@@ -124,7 +144,7 @@ def open_files(sources: Sequence[str]) -> list[ParquetSource]:
     """
     if not sources:
         raise RequestError("No sources were given.", "Name a Parquet file, folder, glob or URL.")
-    opened = [_open_source(file) for file in find_files(sources)]
+    opened = [_open_source(file) for file in find_files(sources, labels)]
     if not sum(source.metadata.num_rows for source in opened):
         raise SourceError(f"{opened[0].file.name} has no rows.", "Name a file that has some.")
     return opened
@@ -189,7 +209,7 @@ def shard_digest(shard: Shard, corpus: Corpus) -> str:
         total.update(repr([source.file.path, source.stamp, shard.row_group]).encode())
         return total.hexdigest()
     if columns.id is None or not _is_complete(chunks, columns.id):
-        total.update(repr([source.file.relative, shard.first_row]).encode())
+        total.update(repr([source.file.label, shard.first_row]).encode())
     kept = [(k, v) for k, v in source.file.partitions if k in columns.metadata]
     total.update(repr([kept, [str(corpus.partition_types[k]) for k, _ in kept]]).encode())
     try:
@@ -360,7 +380,7 @@ def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Batch]:
             yield Batch(
                 shard=number,
                 name=source.file.name,
-                relative=source.file.relative,
+                label=source.file.label,
                 first_row=first,
                 rows=kept,
                 partitions=partitions,

@@ -56,7 +56,7 @@ class Batch:
     Args:
         shard: position of the shard in the sequence that is read.
         name: the file, for messages.
-        relative: the file's name in ids that are made.
+        label: what stands for the file in ids that are made.
         first_row: number of the first row in the file.
         rows: the rows, with the columns that the file has.
         partitions: values of the hive keys in the file's path.
@@ -65,7 +65,7 @@ class Batch:
 
     shard: int
     name: str
-    relative: str
+    label: str
     first_row: int
     rows: pa.RecordBatch
     partitions: Mapping[str, pa.Scalar]
@@ -204,9 +204,9 @@ def _to_bytes(column: pa.Array) -> list[bytes | None]:
 
 def _ids(batch: Batch, columns: Columns, keep: Sequence[int], counts: Counter[str]) -> list[str]:
     """Ids of the kept rows; one without an id is called by file and row, and counted."""
-    relative, first_row = batch.relative, batch.first_row
+    label, first_row = batch.label, batch.first_row
     if columns.id is None or columns.id not in batch.rows.schema.names:
-        return [f"{relative}:{first_row + i}" for i in keep]
+        return [f"{label}:{first_row + i}" for i in keep]
     column = batch.rows.column(columns.id)
     if types.is_integer(column.type):
         values = [None if value is None else str(value) for value in column.to_pylist()]
@@ -216,7 +216,7 @@ def _ids(batch: Batch, columns: Columns, keep: Sequence[int], counts: Counter[st
         counts.update({INVALID_ID: broken} if broken else {})
     missing = sum(not values[i] for i in keep)
     counts.update({NULL_ID: missing} if missing else {})
-    return [values[i] or f"{relative}:{first_row + i}" for i in keep]
+    return [values[i] or f"{label}:{first_row + i}" for i in keep]
 
 
 def _plain(column: pa.Array) -> pa.Array:

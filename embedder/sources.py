@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import glob
-import posixpath
+import os
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from urllib.parse import unquote
@@ -28,42 +28,78 @@ class SourceFile:
     Args:
         name: what people read in messages: the path or URL.
         path: the file's path in its file system.
-        relative: path from the source that was named, for ids of documents that have none.
+        label: what stands for it in ids of documents that have none: the end of its path.
         filesystem: where `path` lies.
         partitions: hive keys and values in the path, in order.
     """
 
     name: str
     path: str
-    relative: str
+    label: str
     filesystem: fs.FileSystem
     partitions: tuple[tuple[str, str | None], ...]
 
+    @property
+    def identity(self) -> str:
+        """The same for a file however it is named, and another for every other file."""
+        return f"{self.filesystem.type_name}:{self.path}"
 
-def find_files(sources: Sequence[str]) -> list[SourceFile]:
+
+@dataclass(frozen=True)
+class Labels:
+    """Labels that files have already, which they keep however they are named.
+
+    Args:
+        known: label of each file by its identity.
+        are_kept: whether files that are not named now go on having theirs, so that no other file
+            can have it.
+    """
+
+    known: Mapping[str, str]
+    are_kept: bool
+
+
+NO_LABELS = Labels({}, are_kept=False)
+
+
+def find_files(sources: Sequence[str], labels: Labels = NO_LABELS) -> list[SourceFile]:
     """The Parquet files that the sources name, in the order named, each folder sorted by path.
+
+    Args:
+        sources: files, folders, globs and URLs.
+        labels: those that files have already.
 
     Raises:
         SourceError: nothing there, or a folder or pattern without Parquet files.
     """
     found = [file for source in sources for file in _expand(source)]
-    unique = {(file.filesystem.type_name, file.path): file for file in found}
-    return _told_apart(list(unique.values()))
+    unique = {file.identity: file for file in found}
+    return _told_apart(unique, labels)
 
 
-def _told_apart(files: list[SourceFile]) -> list[SourceFile]:
-    """Files of one relative name get longer ones, from their common folder on."""
-    counts = Counter(file.relative for file in files)
-    shared = [file.path for file in files if counts[file.relative] > 1]
-    if not shared:
-        return files
-    root = posixpath.commonpath([posixpath.dirname(path) for path in shared])
-    return [
-        replace(file, relative=file.path.removeprefix(root).lstrip("/"))
-        if counts[file.relative] > 1
-        else file
-        for file in files
-    ]
+def _told_apart(files: Mapping[str, SourceFile], labels: Labels) -> list[SourceFile]:
+    """The files with a label each that no other has: so much of the end of its path."""
+    given = {identity: labels.known.get(identity, file.label) for identity, file in files.items()}
+    absent = labels.known.keys() - files.keys() if labels.are_kept else ()
+    taken = [labels.known[identity] for identity in absent]
+    while True:
+        counts = Counter([*given.values(), *taken])
+        alike = [
+            identity
+            for identity, label in given.items()
+            if counts[label] > 1 and identity not in labels.known and label != identity
+        ]
+        if not alike:
+            return [replace(file, label=given[identity]) for identity, file in files.items()]
+        for identity in alike:
+            given[identity] = _longer(files[identity], given[identity])
+
+
+def _longer(file: SourceFile, label: str) -> str:
+    """One folder more of a file's path than a label has; its identity where there is none."""
+    parts = file.path.strip("/").split("/")
+    n_parts = label.count("/") + 2
+    return "/".join(parts[-n_parts:]) if n_parts <= len(parts) else file.identity
 
 
 def _expand(source: str) -> list[SourceFile]:
@@ -82,7 +118,9 @@ def _expand_local(source: str) -> list[SourceFile]:
     path = Path(source)
     if not path.exists():
         raise SourceError(f"There is no file or folder {source}.", "Check the path.")
-    return _files_under(fs.LocalFileSystem(), path.absolute().as_posix(), shown=source, prefix="")
+    full = Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - Path.absolute leaves `..`
+    given = path.as_posix()
+    return _files_under(fs.LocalFileSystem(), full, shown=source, prefix="", given=given)
 
 
 def _expand_url(source: str) -> list[SourceFile]:
@@ -91,12 +129,12 @@ def _expand_url(source: str) -> list[SourceFile]:
     magic = re.search(r"[*\[]", path)  # a question mark starts a URL's query
     if magic:
         root = path[: magic.start()].rpartition("/")[0]
-        files = _files_under(filesystem, root, shown=source, prefix=prefix)
+        files = _files_under(filesystem, root, shown=source, prefix=prefix, given=root)
         matched = [file for file in files if PurePosixPath(file.path).match(path)]
         if not matched:
             raise SourceError(f"No file matches {source!r}.", "Check the pattern and its quotes.")
         return matched
-    return _files_under(filesystem, path, shown=source, prefix=prefix)
+    return _files_under(filesystem, path, shown=source, prefix=prefix, given=path)
 
 
 def _open_url(source: str) -> tuple[fs.FileSystem, str]:
@@ -117,14 +155,24 @@ def _open_url(source: str) -> tuple[fs.FileSystem, str]:
 
 
 def _files_under(
-    filesystem: fs.FileSystem, path: str, *, shown: str, prefix: str
+    filesystem: fs.FileSystem, path: str, *, shown: str, prefix: str, given: str
 ) -> list[SourceFile]:
+    """The files at a path: itself, or those in the folder.
+
+    Args:
+        filesystem: where it is.
+        path: its path there.
+        shown: what the user named.
+        prefix: of the files' paths in messages.
+        given: the path as the user named it, whose folders can have hive keys.
+    """
     try:
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.NotFound:
             raise SourceError(f"There is no file or folder {shown}.", "Check the path.")
         if info.type == fs.FileType.File:
-            return [_source_file(filesystem, path, path.rpartition("/")[2], shown, path)]
+            label = path.rpartition("/")[2]
+            return [SourceFile(shown, path, label, filesystem, _partitions(given))]
         entries = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, UnicodeError) as error:
         raise SourceError(f"{shown!r} cannot be listed: {error}.") from error
@@ -146,14 +194,9 @@ def _files_under(
             "Name a folder that does, or the files themselves.",
         )
     return [
-        _source_file(filesystem, full, relative, prefix + full, relative) for full, relative in kept
+        SourceFile(prefix + full, full, relative, filesystem, _partitions(f"{given}/{relative}"))
+        for full, relative in kept
     ]
-
-
-def _source_file(
-    filesystem: fs.FileSystem, path: str, relative: str, name: str, partitioned: str
-) -> SourceFile:
-    return SourceFile(name, path, relative, filesystem, _partitions(partitioned))
 
 
 def _partitions(path: str) -> tuple[tuple[str, str | None], ...]:

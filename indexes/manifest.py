@@ -221,9 +221,19 @@ class SenseRecord:
 
 @dataclass(frozen=True, kw_only=True)
 class SourceRecord:
-    """One Parquet file that was indexed, as it was named, with its rows and bytes."""
+    """One Parquet file that was indexed.
+
+    Args:
+        name: as it was named.
+        identity: its file system and path there.
+        label: what stands for it in ids of documents that have none.
+        n_rows: its rows.
+        size: its bytes.
+    """
 
     name: str
+    identity: str
+    label: str
     n_rows: int
     size: int | None
 

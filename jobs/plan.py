@@ -28,6 +28,7 @@ from embedder.errors import (
 )
 from embedder.heads.protocol import HEAD_FILE
 from embedder.model_location import DEFAULT_MODEL
+from embedder.sources import Labels
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Precision
 from indexes.durable import temporary_beside
 from indexes.layout import INDEX_ENDING, Layout
@@ -112,9 +113,9 @@ class Plan:
 
 def plan_build(options: BuildOptions) -> Plan:
     """Check everything that can be checked before anything is written."""
-    corpus = open_corpus(options.sources, _columns_before(options))
     layout = Layout(Path(options.out) if options.out else default_out(options.sources))
     before = read_before(layout)
+    corpus = open_corpus(options.sources, _columns(options, before), _labels(options, before))
     contract = _contract(options, before)
     cap = _most_uses(options, before, layout)
     if options.add and options.undelete:
@@ -220,10 +221,8 @@ def default_out(sources: Sequence[str]) -> Path:
     return Path(f"{stem}{INDEX_ENDING}")
 
 
-def _columns_before(options: BuildOptions) -> ColumnRequest:
+def _columns(options: BuildOptions, before: Manifest | None) -> ColumnRequest:
     """The columns asked for; where nothing was, those of the index that is there."""
-    layout = Layout(Path(options.out) if options.out else default_out(options.sources))
-    before = read_before(layout)
     if before is None:
         return options.columns
     asked = options.columns
@@ -233,6 +232,12 @@ def _columns_before(options: BuildOptions) -> ColumnRequest:
         metadata=before.metadata if asked.metadata is None else asked.metadata,
         is_metadata_required=asked.metadata is not None,
     )
+
+
+def _labels(options: BuildOptions, before: Manifest | None) -> Labels:
+    """Those that files have in the index."""
+    sources = before.sources if before else ()
+    return Labels({source.identity: source.label for source in sources}, are_kept=options.add)
 
 
 def read_before(layout: Layout) -> Manifest | None:

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import pyarrow as pa
 
 from embedder.columns import ColumnRequest, Columns, choose_columns, is_text
-from embedder.corpus import Corpus, ParquetSource, open_files, partition_types
+from embedder.corpus import Corpus, ParquetSource, all_columns, open_files, partition_types
 from embedder.errors import ColumnError, RequestError
 from jobs.column_types import column_types
 from jobs.output import column_names
@@ -64,7 +64,7 @@ def open_columns(
         for role, name in roles.items():
             _check(source, role, name)
     types = partition_types(opened)
-    names = _all_names(opened, types) if kept is None else list(dict.fromkeys(kept))
+    names = all_columns(opened) if kept is None else list(dict.fromkeys(kept))
     _check_kept(opened, names, types)
     first, *others = [*roles.values(), *names]
     columns = Columns(text=first, id=None, metadata=tuple(dict.fromkeys(others)))
@@ -100,9 +100,8 @@ def _find(
         if name in first.schema.names:
             return str(name)
     if role == "text":
-        keys = [key for key, _ in first.file.partitions]
         request = ColumnRequest(metadata=())
-        return choose_columns(request, first.schema, keys, where=first.file.name).text
+        return choose_columns(request, first.schema, (), where=first.file.name).text
     return role
 
 
@@ -121,11 +120,6 @@ def _check(source: ParquetSource, role: str, name: str) -> None:
 _KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "tokens": (is_list_of_text, "a list of texts is"),
 }
-
-
-def _all_names(opened: Sequence[ParquetSource], types: Mapping[str, pa.DataType]) -> list[str]:
-    """All columns in the order in which the files have them, then the hive keys."""
-    return list(dict.fromkeys([*(n for s in opened for n in s.schema.names), *types]))
 
 
 def _check_kept(

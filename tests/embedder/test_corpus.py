@@ -31,6 +31,7 @@ from embedder.rows import (
     NULL_TEXT,
     Rows,
 )
+from embedder.sources import NO_LABELS, Labels, find_files
 
 TEXTS = ["The bank of the river.", "Würde, 猫 🙂", "third"]
 
@@ -275,6 +276,64 @@ def test_hive_keys_are_typed_columns(tmp_path: Path) -> None:
         "b": {"year": 2021, "lang": None},
         "c": {"year": None, "lang": "a b"},
     }
+
+
+def test_hive_keys_of_the_folder_named_count(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They are those of the path as it is named, be it the file, its folder or one above."""
+    write(tmp_path / "n=0" / "data" / "year=2020" / "lang=en" / "x.parquet", {"text": ["a"]})
+    monkeypatch.chdir(tmp_path / "n=0")
+    for named in ("data", "data/year=2020", "data/year=2020/lang=en", "data/*/*/x.parquet"):
+        table = metadata_of(read(named)[0])
+        assert table.to_pylist() == [{"year": 2020, "lang": "en"}], named
+
+
+def test_columns_that_the_first_file_lacks_are_metadata(tmp_path: Path) -> None:
+    """Metadata are the columns of all files and the keys of all paths."""
+    write(tmp_path / "a.parquet", {"text": ["a"], "n": [1]})
+    write(tmp_path / "b" / "year=2020" / "x.parquet", {"text": ["b"], "lang": ["en"]})
+    opened = open_corpus([str(tmp_path)])
+    assert opened.columns.metadata == ("n", "lang", "year")
+    first, second = read(tmp_path)[0]
+    assert first.metadata.to_pylist() == [{"n": 1}]
+    assert second.metadata.to_pylist() == [{"lang": "en", "year": 2020}]
+
+
+def labels_of(*sources: Path, labels: Labels = NO_LABELS) -> list[str]:
+    """Labels of the files that sources name."""
+    return [file.label for file in find_files([str(source) for source in sources], labels)]
+
+
+def test_no_two_files_have_one_label(tmp_path: Path) -> None:
+    """A label is the end of a path, and no longer than it has to be."""
+    for name in ("a/x.parquet", "b/x.parquet", "b/deep/x.parquet", "c/deep/x.parquet"):
+        write(tmp_path / name, {"text": [name]})
+    assert labels_of(tmp_path / "a" / "x.parquet") == ["x.parquet"]
+    assert labels_of(tmp_path / "a" / "x.parquet", tmp_path / "b" / "x.parquet") == [
+        "a/x.parquet",
+        "b/x.parquet",
+    ]
+    assert labels_of(tmp_path / "b", tmp_path / "c") == [
+        "b/deep/x.parquet",
+        "x.parquet",
+        "c/deep/x.parquet",
+    ]
+
+
+def test_a_file_keeps_its_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However it is named later; another one does not get it."""
+    one, other = tmp_path / "a" / "x.parquet", tmp_path / "b" / "x.parquet"
+    for path in (one, other):
+        write(path, {"text": ["a"]})
+    [file] = find_files([str(one)])
+    for are_kept in (False, True):
+        labels = Labels({file.identity: file.label}, are_kept=are_kept)
+        assert labels_of(tmp_path, labels=labels) == ["x.parquet", "b/x.parquet"]
+        monkeypatch.chdir(tmp_path / "b")
+        assert labels_of(Path("../b/../a"), labels=labels) == ["x.parquet"]
+        wanted = "b/x.parquet" if are_kept else "x.parquet"
+        assert labels_of(other, labels=labels) == [wanted]
 
 
 @pytest.mark.parametrize("value", ["007", "1.5", "+1", "9" * 20])

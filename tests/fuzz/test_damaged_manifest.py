@@ -57,7 +57,11 @@ def layout(tmp_path: Path) -> Layout:
         layout,
         [segments[0], replace(segments[1], deletion=deletion)],
         generations=(GENERATION,),
-        sources=(SourceRecord(name="a.parquet", n_rows=5, size=10),),
+        sources=(
+            SourceRecord(
+                name="a.parquet", identity="local:/a.parquet", label="a.parquet", n_rows=5, size=10
+            ),
+        ),
         calibration=FILE,
         excluded=("x", FILE),
         history=(RUN,),

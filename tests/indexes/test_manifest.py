@@ -77,7 +77,11 @@ def full_manifest(layout: Layout) -> Manifest:
             ),
         ),
         metadata=("year", "größe", "豈更", '"quoted"', "😀"),
-        sources=(SourceRecord(name="a b.parquet", n_rows=5, size=None),),
+        sources=(
+            SourceRecord(
+                name="a b.parquet", identity="local:/a b.parquet", label="a b", n_rows=5, size=None
+            ),
+        ),
         calibration=FileRecord(5, "ef"),
         n_duplicate_ids=1,
         id=None,

@@ -110,6 +110,23 @@ def test_without_an_id_column_a_changed_file_replaces_its_rows(
     assert (done["n_added"], done["n_removed"], done["n_documents"]) == (1, 1, 30)
 
 
+def test_files_of_one_name_do_not_replace_each_other(build: Command, tmp_path: Path) -> None:
+    """Without an id column a document belongs to its file, wherever the naming starts."""
+    for year in (2020, 2021):
+        texts = [f"bank number {n} of {year}" for n in range(5)]
+        path = tmp_path / "hive" / f"year={year}" / "part-0.parquet"
+        path.parent.mkdir(parents=True)
+        pq.write_table(pa.table({"text": texts}), path)
+    build(tmp_path / "hive" / "year=2020")
+    done = build(tmp_path / "hive" / "year=2021", "--add")
+    assert (done["n_added"], done["n_removed"], done["n_documents"]) == (5, 0, 10)
+    assert done["n_duplicate_ids"] == 0
+    again = build(tmp_path / "hive", "--add")
+    assert again["up_to_date"], "the same files under another name"
+    assert build(tmp_path / "hive" / "year=2021" / "part-0.parquet", "--add")["up_to_date"]
+    assert build(tmp_path / "hive")["n_documents"] == 10
+
+
 def test_what_changes_is_said_before(
     run: Run, build: Command, out: Path, tmp_path: Path, short_texts: list[str]
 ) -> None:
