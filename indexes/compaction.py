@@ -17,7 +17,7 @@ from indexes.deletions import DocumentNumbers, HashSet, read_deleted, read_keys
 from indexes.documents import document_schema, read_documents, read_passages
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord, SenseBasis, ShardRecord
-from indexes.occurrences import open_occurrences, read_forms
+from indexes.occurrences import count_left_out, open_occurrences, read_forms
 from indexes.segments import SegmentWriter, iterate_vectors
 
 SMALL_PASSAGES = 65_536
@@ -72,6 +72,7 @@ def merge_segments(
     writer = SegmentWriter(layout, digest_of(["merged", key])[:32], width, basis)
     shards: list[ShardRecord] = []
     forms: dict[int, str] = {}
+    left_out = Counter[int]()
     try:
         for segment in run:
             live = np.ones(segment.n_documents, dtype=np.bool_)
@@ -81,8 +82,11 @@ def merge_segments(
             passages = read_passages(layout, segment)
             shards += _moved(segment.shards, live, replaced, passages, writer.n_documents)
             _copy(layout, segment, live, passages, writer, width, basis)
-            forms |= read_forms(layout, segment) if basis else {}
-        return writer.publish(shards, forms)
+            if basis:
+                forms |= read_forms(layout, segment)
+                is_kept = live[passages.document]
+                left_out.update(count_left_out(layout, segment, basis.cap, is_kept))
+        return writer.publish(shards, forms, +left_out)
     except BaseException:
         writer.discard()
         raise

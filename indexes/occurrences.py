@@ -43,6 +43,9 @@ Hashes = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
 
 
+NONE_LEFT_OUT: Mapping[int, int] = {}
+
+
 class OccurrenceWriter:
     """Writes the occurrences of a segment into its folder, a batch of passages at a time.
 
@@ -75,11 +78,12 @@ class OccurrenceWriter:
         for word, n in zip(words.tolist(), counts.tolist(), strict=True):
             self._words[word] = self._words.get(word, 0) + n
 
-    def publish(self, forms: Mapping[int, str]) -> int:
+    def publish(self, forms: Mapping[int, str], left_out: Mapping[int, int] = NONE_LEFT_OUT) -> int:
         """Finish the files; the number of occurrences in them.
 
         Args:
             forms: form of each word by its hash.
+            left_out: of each word how many uses a sample before left out of what was written.
         """
         frequent = [word for word, n in self._words.items() if n > self._cap]
         if frequent:
@@ -93,7 +97,7 @@ class OccurrenceWriter:
             file.seek(0)
             file.write(npy_header(kind, shape))
             file.close()
-        self._write_words(forms)
+        self._write_words(forms, left_out)
         return self.n_occurrences
 
     def close(self) -> None:
@@ -101,9 +105,13 @@ class OccurrenceWriter:
         for file in self._files:
             file.close()
 
-    def _write_words(self, forms: Mapping[int, str]) -> None:
+    def _write_words(self, forms: Mapping[int, str], left_out: Mapping[int, int]) -> None:
         words = sorted(self._words)
-        columns = [words, [forms[word] for word in words], [self._words[word] for word in words]]
+        n_uses = dict(self._words)
+        for word in left_out.keys() & n_uses.keys():
+            # More than the cap says that there is a sample, as there is.
+            n_uses[word] = max(n_uses[word] + left_out[word], self._cap + 1)
+        columns = [words, [forms[word] for word in words], [n_uses[word] for word in words]]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, WORDS_SCHEMA, strict=True)]
         with create_file(self._folder / WORDS_FILE) as file:
             writer = ParquetWriter(file, WORDS_SCHEMA, compression="zstd", write_page_checksum=True)
@@ -331,6 +339,38 @@ def read_words(layout: Layout, segment: SegmentRecord) -> pa.Table:
         IndexFormatError: the file is not as it was written.
     """
     return read_table(layout.segment(segment.id) / WORDS_FILE, WORDS_SCHEMA)
+
+
+def count_left_out(
+    layout: Layout, segment: SegmentRecord, cap: int, is_kept: npt.NDArray[np.bool_]
+) -> dict[int, int]:
+    """Of each word that a segment holds a sample of how many uses that left out, in some of its
+    passages, about: in proportion to those that it holds.
+
+    Args:
+        layout: the index.
+        segment: the segment.
+        cap: more uses of a word are a sample.
+        is_kept: which passages are asked about, shape (n_passages,).
+
+    Raises:
+        IndexFormatError: a file is not as it was written.
+    """
+    table = read_words(layout, segment)
+    n_found = table["n_uses"].to_numpy()
+    drawn, n_found = table["word"].to_numpy()[n_found > cap], n_found[n_found > cap]
+    if not len(drawn):
+        return {}
+    records, ends = open_records(layout, segment), open_ends(layout, segment)
+    n_held, n_kept = np.zeros(len(drawn), np.int64), np.zeros(len(drawn), np.int64)
+    for first in range(0, len(records), BLOCK):
+        block = records[first : first + BLOCK]
+        place, is_one = find_words_in(block["word"], drawn)
+        passages = np.searchsorted(ends, np.arange(first, first + len(block)), side="right")
+        n_held += np.bincount(place[is_one], minlength=len(drawn))
+        n_kept += np.bincount(place[is_one & is_kept[passages]], minlength=len(drawn))
+    left_out = np.rint((n_found - n_held) * (n_kept / np.maximum(n_held, 1))).astype(np.int64)
+    return dict(zip(drawn.tolist(), left_out.tolist(), strict=True))
 
 
 def read_occurrences(folder: Path, passages: Sequence[int], n_components: int) -> Occurrences:

@@ -22,7 +22,7 @@ from indexes.durable import NPY_ERRORS, create_file, publish_folder, temporary_b
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
 from indexes.manifest import SegmentRecord, SenseBasis, ShardRecord
 from indexes.npy import NPY_HEADER_BYTES, npy_header
-from indexes.occurrences import OccurrenceWriter
+from indexes.occurrences import NONE_LEFT_OUT, OccurrenceWriter
 from indexes.parquet_writer import ParquetWriter
 
 COMPRESSION = "zstd"
@@ -132,7 +132,10 @@ class SegmentWriter:
         self._counts += counts
 
     def publish(
-        self, shards: Sequence[ShardRecord] = (), forms: Mapping[int, str] | None = None
+        self,
+        shards: Sequence[ShardRecord] = (),
+        forms: Mapping[int, str] | None = None,
+        left_out: Mapping[int, int] = NONE_LEFT_OUT,
     ) -> SegmentRecord:
         """Finish the files and give the folder its final name; the manifest commits it later.
 
@@ -140,6 +143,7 @@ class SegmentWriter:
             shards: the shards it holds; by default one, which has the segment's id and what was
                 counted while it was written.
             forms: form of each word by its hash, for a segment that keeps occurrences.
+            left_out: of each word how many uses a sample before left out of what was written.
         """
         if self._documents is None:
             raise ValueError("a segment needs at least one batch, even an empty one")
@@ -150,7 +154,7 @@ class SegmentWriter:
         self._vectors.close()
         n_occurrences = 0
         if self._occurrences is not None:
-            n_occurrences = self._occurrences.publish(forms or {})
+            n_occurrences = self._occurrences.publish(forms or {}, left_out)
         files = publish_folder(self._temporary, self._final)
         self.folder = self._final
         one = ShardRecord(

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pytest
 from synthetic import make_basis, unit_rows, write_segment
 
+from embedder.records import hash_text
 from indexes import compaction
 from indexes.compaction import merge_segments, plan_compaction
 from indexes.deletions import HashSet, delete_documents, read_keys
@@ -16,7 +17,9 @@ from indexes.documents import passage_documents, read_documents, read_passages
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord
 from indexes.occurrences import read_forms
+from indexes.segment_check import SegmentCheck
 from indexes.segments import open_vectors
+from indexes.sense_uses import count_uses
 from indexes.word_uses import CodeReader, iterate_words
 
 NO_DOCUMENTS = HashSet(np.empty((0, 2), dtype=np.uint64))
@@ -107,6 +110,10 @@ def test_uses_of_words_stay(
     assert uses(layout, [merged], cap) == before
     assert len(before) == 13
     assert max(map(len, before.values())) == (9 if cap == 9 else 80 - len(deleted))
+    # How many there were before the sample is known as well, and after deletions about.
+    n_bank, exactly = count_uses(layout, [merged], hash_text("bank")), cap > 9 or not deleted
+    assert n_bank == pytest.approx(80 - len(deleted), abs=0 if exactly else 8)
+    assert list(SegmentCheck(layout, merged, 16, basis, str.casefold).problems()) == []
 
 
 def test_codes_are_read_in_the_order_asked_for(layout: Layout) -> None:
