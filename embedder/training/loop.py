@@ -22,7 +22,7 @@ from transformers import (
 from transformers.trainer_callback import PrinterCallback, ProgressCallback
 from transformers.utils import logging as reporting
 
-from embedder.errors import EngineError
+from embedder.errors import EngineError, RequestError
 from embedder.training.checkpoints import (
     disk_errors,
     find_checkpoint,
@@ -47,7 +47,8 @@ from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, 
 from embedder.training.steps import count_examples, evaluation_interval
 
 START_FILE = "start.json"
-"""Measures before the first step, which resumed runs do not take again."""
+"""How a run computes, which may not change in its middle, and its measures before the first step,
+which are not taken again."""
 
 LOSSES_AN_EVALUATION = 10
 
@@ -68,7 +69,8 @@ def train(
 
     Raises:
         EngineError: the device is not there, memory is short, or the loss is not finite.
-        RequestError: the device cannot compute in this precision, or no weights are left to train.
+        RequestError: the device cannot compute in this precision, no weights are left to train, or
+            the run was begun in another precision or by another number of processes.
     """
     started = time.monotonic()
     # Checkpoints name each other; a run may go on from another working directory.
@@ -311,17 +313,39 @@ class _Listener(TrainerCallback):
 
 
 def _measure_start(trainer: _Trainer, folder: Path) -> Measures:
-    """Measures of the model as it was, taken once."""
+    """Measures of the model as it was, taken once.
+
+    Raises:
+        RequestError: the run was begun in another way.
+    """
     path = folder / START_FILE
+    how = {"precision": str(trainer.precision), "processes": trainer.args.world_size}
     if path.is_file():
-        values: Measures = json.loads(path.read_text("utf-8"))
+        start = json.loads(path.read_text("utf-8"))
+        _check_same(start["how"], how)
+        values: Measures = start["measures"]
         return values
     measures = trainer.measure()
     if trainer.run.goal not in measures:
         raise KeyError(f"{trainer.run.goal} is not among {sorted(measures)}")
     if is_main_process():
-        write_json(path, measures)
+        write_json(path, {"how": how, "measures": measures})
     return measures
+
+
+def _check_same(before: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Raise RequestError unless a run goes on as it was begun."""
+    if before != now:
+        began, goes_on = (
+            f"{how['processes']} process{'es' if how['processes'] > 1 else ''} in "
+            f"{how['precision']}"
+            for how in (before, now)
+        )
+        raise RequestError(
+            f"This run was begun by {began}, and would go on by {goes_on}: its weights would be "
+            "others.",
+            "Start it as it was begun, with --precision if need be, or begin anew with --restart.",
+        )
 
 
 def _record(trainer: _Trainer, start: Measures, seconds: float) -> TrainingRecord:

@@ -11,7 +11,8 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import run_in_two_processes, tree
 
-from embedder.training import loop
+from embedder.errors import RequestError
+from embedder.training import devices, loop
 from embedder.training.options import TrainingOptions, TrainPrecision
 from jobs import FinetuneOptions, finetune
 
@@ -23,6 +24,15 @@ TEXTS = (
     "the green bank of a river",
     "again its rates of interest are rising",
 )
+
+
+finish_checkpoint = loop.finish_checkpoint
+
+
+def interrupt(folder: Path, step: int, **rest: Any) -> None:
+    """Stop at the first checkpoint."""
+    finish_checkpoint(folder, step, **rest)
+    raise KeyboardInterrupt
 
 
 def data() -> dict[str, Any]:
@@ -75,13 +85,6 @@ def test_an_interrupted_run_ends_with_the_same_weights(
         ),
     )
     finetune(options)
-    finish = loop.finish_checkpoint
-
-    def interrupt(folder: Path, step: int, **rest: Any) -> None:
-        finish(folder, step, **rest)
-        if step == 3:
-            raise KeyboardInterrupt
-
     again = replace(options, out=tmp_path / "again")
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(loop, "finish_checkpoint", interrupt)
@@ -95,9 +98,35 @@ def test_an_interrupted_run_ends_with_the_same_weights(
     }
 
 
+def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
+    tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another machine would choose another, it is refused until it is asked for."""
+    path = tmp_path / "data.parquet"
+    pq.write_table(pa.table({"text": TEXTS, "label": [0, 1] * 3}), path)
+    training = TrainingOptions(max_steps=4, batch=2, evaluate_every=2, device="cpu")
+    options = FinetuneOptions(
+        task="classify",
+        train=(path,),
+        dev=path,
+        out=tmp_path / "out",
+        model=str(tiny_model),
+        training=training,
+    )
+    with monkeypatch.context() as patched:
+        patched.setattr(devices, "_has_bf16", lambda _: False)
+        patched.setattr(loop, "finish_checkpoint", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            finetune(options)
+    monkeypatch.setattr(devices, "_has_bf16", lambda _: True)
+    with pytest.raises(RequestError, match=r"begun by 1 process in fp32, and .* in bf16"):
+        finetune(options)
+
+
 STOPPING = """
 import sys
-from embedder.training import loop
+from embedder.errors import RequestError
+from embedder.training import devices, loop
 finish = loop.finish_checkpoint
 def stop(folder, step, **rest):
     finish(folder, step, **rest)
@@ -126,6 +155,24 @@ def test_two_interrupted_processes_end_with_the_same_weights(
     assert run_in_two_processes(script, "whole", *base, tmp_path / "whole").returncode == 0
     assert run_in_two_processes(script, "stopped", *base, tmp_path / "again").returncode != 0
     assert not (tmp_path / "again").exists()
+    alone = FinetuneOptions(
+        task="classify",
+        train=(path,),
+        dev=path,
+        out=tmp_path / "again",
+        model=str(tiny_model),
+        training=TrainingOptions(
+            epochs=4,
+            max_steps=6,
+            evaluate_every=2,
+            batch=2,
+            learning_rate=0.005,
+            device="cpu",
+            precision=TrainPrecision.FP32,
+        ),
+    )
+    with pytest.raises(RequestError, match=r"begun by 2 processes in fp32, and .* 1 process in"):
+        finetune(alone)
     done = run_in_two_processes(script, "resumed", *base, tmp_path / "again")
     assert done.returncode == 0, done.stderr
     whole, again = (tmp_path / name / "model.safetensors" for name in ("whole", "again"))
