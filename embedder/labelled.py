@@ -207,10 +207,12 @@ class _Place:
 
     def _by_target(self, row: Mapping[str, Any], number: int) -> Use:
         text, target = (_text(row, n, number, self._path) for n in (self._text, self._target))
-        found = re.search(re.escape(target), text, re.IGNORECASE)
-        if not target or found is None:
-            raise LabelError(f"Row {number} of {self._path}: {target!r} is not in {text[:80]!r}.")
-        return Use(text, *found.span())
+        # The word itself, else one that begins with it, else one that has it within.
+        patterns = (rf"(?<!\w){re.escape(target)}(?!\w)", rf"(?<!\w){re.escape(target)}")
+        for pattern in (*patterns, re.escape(target)) if target else ():
+            if found := re.search(pattern, text, re.IGNORECASE):
+                return Use(text, *found.span())
+        raise LabelError(f"Row {number} of {self._path}: {target!r} is not in {text[:80]!r}.")
 
 
 def _choose(asked: str | None, names: Sequence[str], table: pa.Table, path: str | Path) -> str:

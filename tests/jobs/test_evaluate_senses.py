@@ -284,6 +284,22 @@ def test_a_target_stands_where_it_is_found(tmp_path: Path) -> None:
     assert found.use.text[found.use.start : found.use.end] == "Bank"
 
 
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("The party was about modern art.", "art."),
+        ("A partial view of artists", "artists"),
+        ("The party", "arty"),
+    ],
+)
+def test_a_target_is_a_word_where_it_can_be(tmp_path: Path, text: str, wanted: str) -> None:
+    """A word itself goes before one that begins with it, and that before one that has it within."""
+    row = {"word": "art", "target": "art", "text": text, "sense": "x"}
+    [found] = read_uses([write(tmp_path / "x.parquet", [row])], COLUMNS)
+    assert found.use.end - found.use.start == 3
+    assert text[found.use.start :] == wanted
+
+
 def test_bad_files_are_named(tmp_path: Path) -> None:
     """A missing column, an empty file, one that is no Parquet and one that is not there."""
     path = write(tmp_path / "x.parquet", [{"word": "bank", "text": "bank"}])
