@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -44,7 +44,13 @@ from jobs.progress import Progress
 from jobs.sense_basis import FUNCTION_WORD_TEXTS, Basis, make_basis, open_basis
 from jobs.settle import exclude, restore, settle, without_shards
 from jobs.sink import SegmentSink, known_texts
-from jobs.stream import cut_rows, encode_windows, gather_windows
+from jobs.stream import (
+    NOTHING_ENCODED,
+    EncodedPassage,
+    cut_rows,
+    encode_windows,
+    gather_windows,
+)
 from jobs.summary import BuildSummary
 from jobs.writing import commit, writing
 
@@ -91,6 +97,7 @@ class _Build:
         self._width = plan.encoder.encoder.spec.width
         self._sink: SegmentSink | None = None
         self._basis: Basis | None = None
+        self._encoded: Mapping[bytes, EncodedPassage] = NOTHING_ENCODED  # for the basis
         self._whole_ids: set[str] = set()
         self._excluded = NO_KEYS  # documents that were deleted on request and stay out
         self._excluded_file: tuple[str, FileRecord] | None = None
@@ -148,7 +155,10 @@ class _Build:
             return None
         self._progress.start_stage("looking at the words of a sample")
         texts = sample_texts(plan.corpus, plan.shards, FUNCTION_WORD_TEXTS)
-        return make_basis(self._layout, plan.encoder, plan.chunking, texts, plan.most_uses)
+        record, self._encoded = make_basis(
+            self._layout, plan.encoder, plan.chunking, texts, plan.most_uses, self._progress
+        )
+        return record
 
     def _open_basis(self, record: SenseBasis) -> Basis:
         """What the codes of occurrences rest on; where it is damaged the sources may give it again.
@@ -260,6 +270,7 @@ class _Build:
             plan.encoder,
             known_texts(self._layout, whole),
             basis.projection if basis else None,
+            self._encoded,
             first_segment=len(whole),
             progress=self._progress,
             stop=stop,
@@ -383,11 +394,17 @@ class _Build:
     def _sources(self, manifest: Manifest) -> tuple[SourceRecord, ...]:
         """The files named now; with --add those of earlier runs stay."""
         found = {
-            s.file.name: SourceRecord(name=s.file.name, n_rows=s.metadata.num_rows, size=s.stamp[0])
+            s.file.identity: SourceRecord(
+                name=s.file.name,
+                identity=s.file.identity,
+                label=s.file.label,
+                n_rows=s.metadata.num_rows,
+                size=s.stamp[0],
+            )
             for s in self._plan.corpus.sources
         }
         earlier = manifest.sources if self._options.add else ()
-        return (*(s for s in earlier if s.name not in found), *found.values())
+        return (*(s for s in earlier if s.identity not in found), *found.values())
 
     def _summary(self, manifest: Manifest) -> BuildSummary:
         progress = self._progress

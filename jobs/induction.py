@@ -87,7 +87,13 @@ def update_senses(
         threadpool_limits(1, user_api="blas"),  # many small products of matrices
         closing(InductionPool(len(forms), n_cores or _n_cores())) as pool,
     ):
-        return write_inventory(layout, counted(pool), segments, basis.id)
+        record = write_inventory(layout, counted(pool), segments, basis.id)
+        if pool.n_lost:
+            progress.note(
+                f"{pool.n_lost} of the processes that group words ended early, as for lack of "
+                "memory. Their work was done here, and nothing is missing."
+            )
+        return record
 
 
 @dataclass(frozen=True)

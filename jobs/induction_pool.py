@@ -58,6 +58,11 @@ class InductionPool:
             self._idle.put(worker)
         self._threads = ThreadPoolExecutor(max(1, len(self._workers)), "induction")
 
+    @property
+    def n_lost(self) -> int:
+        """Processes that ended by themselves; this one did their work."""
+        return sum(worker.is_lost for worker in self._workers)
+
     def close(self) -> None:
         """End the processes, whatever they do."""
         self._threads.shutdown(wait=False, cancel_futures=True)
@@ -114,6 +119,7 @@ class _Worker:
             )
             self._connection = Connection(ours.detach())
         self._is_wanted = True
+        self.is_lost = False
 
     def ask(self, task: Sequence[Rows]) -> list[Rows]:
         """The centroids of the words of a task; of none where nobody wants them any more."""
@@ -121,7 +127,10 @@ class _Worker:
             self._connection.send_bytes(pack(task))
             return unpack(self._connection.recv_bytes())
         except (EOFError, OSError):
-            return induce_all(task) if self._is_wanted else []
+            if not self._is_wanted:
+                return []
+            self.is_lost = True
+            return induce_all(task)
 
     def end(self) -> None:
         """End the process, whatever it does; who waits for its answer waits no longer."""

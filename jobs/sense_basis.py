@@ -8,13 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from embedder.encoders import TextEncoder
 from embedder.errors import IndexFormatError
 from embedder.function_words import find_function_words
 from embedder.occurrences import pool_occurrences
 from embedder.passages import cut_documents
-from embedder.projection import Projection, fit_projection
+from embedder.projection import Projection, encode_codes, fit_projection
 from embedder.records import hash_texts
 from embedder.specs import ChunkSpec, Overflow, TextKind, digest_of
 from embedder.vectors import Rows
@@ -23,6 +24,8 @@ from indexes.durable import NPY_ERRORS, check_files, publish_contents
 from indexes.layout import FUNCTION_WORDS_FILE, PROJECTION_FILE, Layout
 from indexes.manifest import SenseBasis
 from indexes.npy import npy_bytes
+from jobs.progress import Progress
+from jobs.stream import EncodedPassage
 
 FUNCTION_WORD_TEXTS = 2000
 PROJECTION_TEXTS = 200
@@ -43,9 +46,27 @@ class Basis:
     projection: Projection
 
 
+@dataclass(frozen=True)
+class FittedBasis:
+    """A basis, and what came of fitting it.
+
+    Args:
+        basis: the basis.
+        encoded: the passages that it was fitted on, by their hashes, not to be encoded again.
+    """
+
+    basis: Basis
+    encoded: dict[bytes, EncodedPassage]
+
+
 def make_basis(
-    layout: Layout, encoder: TextEncoder, chunking: ChunkSpec, texts: Sequence[str], cap: int
-) -> SenseBasis:
+    layout: Layout,
+    encoder: TextEncoder,
+    chunking: ChunkSpec,
+    texts: Sequence[str],
+    cap: int,
+    progress: Progress,
+) -> tuple[SenseBasis, dict[bytes, EncodedPassage]]:
     """Find the function words and fit the projection on a sample of a corpus, and write both.
 
     Args:
@@ -54,8 +75,13 @@ def make_basis(
         chunking: how documents become passages.
         texts: the sample, the same on every call.
         cap: most occurrences of a word.
+        progress: told of every batch.
+
+    Returns:
+        What was written, and the passages that were encoded for it, by their hashes.
     """
-    words, projection = fit_basis(encoder, chunking, texts)
+    fitted = fit_basis(encoder, chunking, texts, progress)
+    words, projection = fitted.basis.finder.function_words, fitted.basis.projection
     array = np.vstack([projection.mean[None], projection.components.T])
     contents = {
         FUNCTION_WORDS_FILE: json.dumps(sorted(words), ensure_ascii=False).encode(),
@@ -63,17 +89,28 @@ def make_basis(
     }
     name = digest_of([cap, *(content.hex() for content in contents.values())])[:32]
     files = publish_contents(layout.sense_folder(name), contents)
-    return SenseBasis(id=name, cap=cap, n_components=projection.n_components, files=files)
+    record = SenseBasis(id=name, cap=cap, n_components=projection.n_components, files=files)
+    return record, fitted.encoded
 
 
 def fit_basis(
-    encoder: TextEncoder, chunking: ChunkSpec, texts: Sequence[str]
-) -> tuple[frozenset[str], Projection]:
+    encoder: TextEncoder, chunking: ChunkSpec, texts: Sequence[str], progress: Progress
+) -> FittedBasis:
     """The function words of a sample of a corpus, and a projection of its other words' uses."""
-    words = find_function_words(texts)
+    finder = WordFinder(find_function_words(texts))
     few = random.Random(SEED).sample(list(texts), min(len(texts), PROJECTION_TEXTS))
-    uses = _uses(encoder, chunking, few, WordFinder(words))
-    return words, fit_projection(uses, N_COMPONENTS)
+    # Several threads add up in any order, and the projection is to be the same everywhere.
+    with threadpool_limits(1, user_api="blas"):
+        passages = _encode(encoder, chunking, few, finder, progress)
+        width = passages[0].uses.shape[1] if passages else encoder.encoder.spec.width
+        nothing = np.empty((0, width), dtype=np.float32)
+        uses = np.concatenate([nothing, *(passage.uses for passage in passages)])
+        projection = fit_projection(uses, N_COMPONENTS)
+        encoded = {
+            passage.hash: EncodedPassage(passage.row, encode_codes(projection.apply(passage.uses)))
+            for passage in passages
+        }
+    return FittedBasis(Basis(finder, projection), encoded)
 
 
 def open_basis(layout: Layout, record: SenseBasis) -> Basis:
@@ -96,22 +133,41 @@ def open_basis(layout: Layout, record: SenseBasis) -> Basis:
     return Basis(finder, projection)
 
 
-def _uses(
-    encoder: TextEncoder, chunking: ChunkSpec, texts: Sequence[str], finder: WordFinder
-) -> Rows:
-    """Vectors of the uses of words in some texts, shape (n_uses, width)."""
+@dataclass(frozen=True)
+class _Passage:
+    """A passage of the sample.
+
+    Args:
+        hash: of its text.
+        row: its vector, shape (width,).
+        uses: those of its words, shape (n_uses, width).
+    """
+
+    hash: bytes
+    row: Rows
+    uses: Rows
+
+
+def _encode(
+    encoder: TextEncoder,
+    chunking: ChunkSpec,
+    texts: Sequence[str],
+    finder: WordFinder,
+    progress: Progress,
+) -> list[_Passage]:
+    """The first passage of each text."""
     spec = ChunkSpec(overflow=Overflow.TRUNCATE, window=chunking.window, stride=chunking.stride)
     prompt = encoder.prompt(TextKind.PASSAGE)
     cut = cut_documents(texts, encoder.tokenizer, spec, prompt=prompt, ids=texts)
     passages = [texts[p.document][p.start : p.end] for p in cut.passages]
-    words = finder.find(passages, hash_texts(passages), encoder)
+    hashes = hash_texts(passages)
+    words = finder.find(passages, hashes, encoder)
+    found: dict[int, _Passage] = {}
     pieces = [p.pieces for p in cut.passages]
-    parts: dict[int, Rows] = {}
-    width = encoder.encoder.spec.width
-    for indices, _, encoded in encoder.encode_batches(pieces, with_states=True):
+    for indices, batch, encoded in encoder.encode_batches(pieces, with_states=True):
         assert encoded.states is not None
-        width = encoded.states.shape[2]
         pooled = pool_occurrences(encoded.states, [words[number] for number in indices])
-        parts.update(zip(indices, pooled, strict=True))
-    nothing = np.empty((0, width), dtype=np.float32)
-    return np.concatenate([nothing, *(parts[number] for number in sorted(parts))])
+        for number, row, uses in zip(indices, encoded.rows, pooled, strict=True):
+            found[number] = _Passage(hashes[number].tobytes(), row.copy(), uses)
+        progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
+    return [found[number] for number in sorted(found)]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 import numpy as np
@@ -70,6 +70,22 @@ class EncodedWindow:
     codes: list[Codes] | None = None
 
 
+@dataclass(frozen=True)
+class EncodedPassage:
+    """What became of a passage that was encoded before its turn.
+
+    Args:
+        row: its vector, shape (width,).
+        codes: of its words, shape (n_words, n_components).
+    """
+
+    row: VectorRows
+    codes: Codes
+
+
+NOTHING_ENCODED: Mapping[bytes, EncodedPassage] = {}
+
+
 def cut_rows(
     batches: Iterable[Rows],
     encoder: TextEncoder,
@@ -127,6 +143,7 @@ def encode_windows(
     encoder: TextEncoder,
     known: KnownTexts,
     projection: Projection | None = None,
+    encoded: Mapping[bytes, EncodedPassage] = NOTHING_ENCODED,
     *,
     first_segment: int,
     progress: Progress,
@@ -139,6 +156,7 @@ def encode_windows(
         encoder: the encoder.
         known: texts that have a vector; the new ones are added.
         projection: of the vectors of words, for an index with senses.
+        encoded: passages that were encoded before, by their hashes, for an index with senses.
         first_segment: number of the first shard's segment among the places of `known`.
         progress: told of every batch.
         stop: when set, the work ends between two batches.
@@ -153,7 +171,12 @@ def encode_windows(
         pieces = [piece for cut in cuts for piece in cut.pieces]
         words = [found for cut in cuts for found in cut.words or ()]
         chosen = _Words([words[i] for i in new], projection) if projection else None
-        rows = _encode([pieces[i] for i in new], encoder, chosen, progress, stop)
+        before = {
+            number: encoded[key]
+            for number, i in enumerate(new.tolist())
+            if encoded and (key := hashes[i].tobytes()) in encoded
+        }
+        rows = _encode([pieces[i] for i in new], encoder, chosen, before, progress, stop)
         if rows is None:
             return
         own_places = np.fromiter(_own_places(cuts, rows_before, first_segment), np.int64)
@@ -175,10 +198,10 @@ class _Words:
         self._words, self._projection = words, projection
         self.codes = [np.empty((0, 0), dtype=np.int8)] * len(words)
 
-    def fill(self, indices: list[int], states: States) -> None:
-        words = [self._words[number] for number in indices]
+    def fill(self, numbers: list[int], states: States) -> None:
+        words = [self._words[number] for number in numbers]
         found = encode_words(states, words, self._projection)
-        for number, codes in zip(indices, found, strict=True):
+        for number, codes in zip(numbers, found, strict=True):
             self.codes[number] = codes
 
 
@@ -186,15 +209,22 @@ def _encode(
     pieces: list[Pieces],
     encoder: TextEncoder,
     words: _Words | None,
+    before: Mapping[int, EncodedPassage],
     progress: Progress,
     stop: threading.Event,
 ) -> VectorRows | None:
     """Unit vectors of tokenised texts, None if the work was stopped."""
     rows = np.empty((len(pieces), encoder.encoder.spec.width), dtype=np.float32)
-    for indices, batch, encoded in encoder.encode_batches(pieces, with_states=words is not None):
-        rows[indices] = encoded.rows
+    for number, passage in before.items():
+        assert words is not None
+        rows[number], words.codes[number] = passage.row, passage.codes
+    rest = [number for number in range(len(pieces)) if number not in before]
+    batches = encoder.encode_batches([pieces[i] for i in rest], with_states=words is not None)
+    for indices, batch, encoded in batches:
+        numbers = [rest[i] for i in indices]
+        rows[numbers] = encoded.rows
         if words is not None and encoded.states is not None:
-            words.fill(indices, encoded.states)
+            words.fill(numbers, encoded.states)
         progress.count_tokens(int(batch.attention_mask.sum()), batch.piece_ids.size)
         if stop.is_set():
             return None

@@ -9,6 +9,7 @@ from embedder.occurrences import Use, encode_uses
 from embedder.projection import decode_codes, encode_codes
 from embedder.specs import ChunkSpec, Overflow
 from embedder.vectors import Rows
+from jobs.progress import Progress
 from jobs.sense_basis import FUNCTION_WORD_TEXTS, fit_basis
 
 UseEncoder = Callable[[Sequence[Use]], Rows]
@@ -20,7 +21,7 @@ def stored_encoder(encoder: TextEncoder, uses: Sequence[Use]) -> UseEncoder:
     texts = list(dict.fromkeys(use.text for use in uses))[:FUNCTION_WORD_TEXTS]
     window = encoder.encoder.spec.max_tokens
     chunking = ChunkSpec(overflow=Overflow.TRUNCATE, window=window, stride=window)
-    _, projection = fit_basis(encoder, chunking, texts)
+    projection = fit_basis(encoder, chunking, texts, Progress()).basis.projection
 
     def encode(uses: Sequence[Use]) -> Rows:
         return decode_codes(encode_codes(projection.apply(encode_uses(encoder, uses))))

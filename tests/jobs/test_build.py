@@ -89,6 +89,14 @@ def test_identical_texts_are_encoded_once(
     assert all(found == found[:1] * len(found) for found in vectors.values())
 
 
+def test_texts_that_words_are_looked_at_in_are_encoded_once(
+    build: Build, tmp_path: Path, short_texts: list[str]
+) -> None:
+    """Those that senses rest on are encoded before the others, and not again with them."""
+    done = build(write_corpus(tmp_path / "a.parquet", short_texts[:100]))
+    assert done["n_tokens"] == read_manifest(Layout(tmp_path / "an.index")).n_tokens
+
+
 def test_texts_of_an_earlier_run_are_not_encoded_again(
     build: Build, tmp_path: Path, short_texts: list[str]
 ) -> None:

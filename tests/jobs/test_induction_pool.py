@@ -62,6 +62,7 @@ def test_senses_do_not_depend_on_the_cores(words: Words, n_cores: int) -> None:
         assert_right(list(pool.induce(words)), words)
         assert_right(list(pool.induce(words[:1])), words[:1])
         assert list(pool.induce([])) == []
+        assert pool.n_lost == 0
 
 
 def test_work_of_a_killed_process_is_done_here(words: Words) -> None:
@@ -75,6 +76,7 @@ def test_work_of_a_killed_process_is_done_here(words: Words) -> None:
             if number == 40:
                 second.kill()
         assert_right(found, words)
+        assert pool.n_lost >= 1  # one whose work is done is missed by nobody
 
 
 def test_a_process_does_the_work_that_it_is_asked_to_do(
