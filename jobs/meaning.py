@@ -104,9 +104,13 @@ def _in_context(
     """Of each query the senses of its ambiguous words that its context is sure of."""
     if not asked:
         return
-    rows = encoder.encode([use for _, _, use in asked])
+    cut = encoder.cut([use for _, _, use in asked])
+    rows = encoder.encode_cut(cut)
+    assert rows is not None  # nothing stops it
     chosen: dict[int, dict[str, SenseChoice]] = {}
-    for (number, word, _), row in zip(asked, rows, strict=True):
+    for (number, word, _), row, passage in zip(asked, rows, cut.passages.tolist(), strict=True):
+        if passage < 0:  # it has no vector, and so its context says nothing
+            continue
         choice = nearest_sense(word, row)
         if choice.confidence >= SURE:
             chosen.setdefault(number, {}).setdefault(word.form, choice)

@@ -104,10 +104,12 @@ class Answers:
         hits: for each query its documents, best first.
         plans: how they were answered: queries that are understood alike are answered together,
             QUERY_BLOCK at most.
+        n_cut: queries that were longer than the model reads, and whose ends were not read.
     """
 
     hits: list[list[Hit]]
     plans: list[QueryPlan]
+    n_cut: int
 
 
 class Index:
@@ -239,19 +241,29 @@ class Index:
             sense=self.senses.named(sense) if sense else None,
             with_senses=options.get("with_senses", True) and self.manifest.senses is not None,
         )
-        answers = Answers([], [])
+        all_hits: list[list[Hit]] = []
+        all_plans: list[QueryPlan] = []
+        n_cut = 0
         for start in range(0, len(queries), QUERY_BLOCK):
             block = queries[start : start + QUERY_BLOCK]
-            rows = self.encode(block)
+            rows, n_block = self._encode_queries(block)
+            n_cut += n_block
             found, plans = self._answer(block, rows, asked)
             hits = [
                 [_hit(query, rank, *one) for rank, one in enumerate(row, 1)]
                 for query, row in zip(block, found, strict=True)
             ]
             with_sentences = options.get("with_sentences", False)
-            answers.hits.extend(self._with_sentences(hits, rows) if with_sentences else hits)
-            answers.plans.extend(plans)
-        return answers
+            all_hits += self._with_sentences(hits, rows) if with_sentences else hits
+            all_plans += plans
+        return Answers(all_hits, all_plans, n_cut)
+
+    def _encode_queries(self, queries: Sequence[str]) -> tuple[Rows, int]:
+        """Vectors of queries, and how many of them were cut off at the model's window."""
+        encoder = self.encoder
+        pieces = encoder.tokenize(queries, TextKind.QUERY)
+        n_cut = sum(len(ids) > encoder.encoder.spec.max_tokens for ids in pieces)
+        return encoder.encode_pieces([encoder.cut(ids) for ids in pieces]), n_cut
 
     def _answer(
         self, queries: Sequence[str], rows: Rows, asked: Asked
@@ -284,7 +296,7 @@ class Index:
     def _with_sentences(self, hits: list[list[Hit]], queries: Rows) -> list[list[Hit]]:
         """Each hit with the sentence of its passage whose vector is nearest to the query's."""
         flat = [(i, hit) for i, row in enumerate(hits) for hit in row]
-        spans = [split_sentences(hit.passage) for _, hit in flat]
+        spans = [split_sentences(h.passage) or [(0, len(h.passage))] for _, h in flat]
         texts = [
             h.passage[a:b] for (_, h), found in zip(flat, spans, strict=True) for a, b in found
         ]

@@ -110,6 +110,8 @@ def _write_text(
             if hit.sense and (hit.query, hit.sense) != last:
                 title = " · ".join((hit.sense, *index.sense_words(hit.sense)))
                 console.print(Text(title, style="magenta"))
+            elif not hit.sense and last and last[0] == hit.query and last[1]:
+                console.print(Text("others that are near", style="magenta"))
             last = (hit.query, hit.sense)
             console.print(_head(hit, fields))
             for line in _passage_lines(hit, is_plain=not console.is_terminal):

@@ -69,8 +69,14 @@ def search_meaning(
         )
         for choice in meaning.senses
     ]
-    names = [choice.name for choice in meaning.senses]
+    names: list[str | None] = [choice.name for choice in meaning.senses]
     rooms = fair_rooms([answer.neighbours[0] for answer in answers], asked.k)
+    if meaning.kind is MeaningKind.GROUPED and sum(map(len, rooms)) < asked.k:
+        answers.append(
+            searcher.answer(row, asked.k, where=asked.where, fields=asked.fields, exact=asked.exact)
+        )
+        names.append(None)
+        rooms.append(_others(answers[-1].neighbours[0], rooms, asked.k))
     found: list[Found] = [(n, name) for name, room in zip(names, rooms, strict=True) for n in room]
     steps = tuple(step for answer in answers for step in answer.plan.steps)
     plan = replace(answers[0].plan, steps=steps)
@@ -97,6 +103,14 @@ def fair_rooms(lists: Sequence[Sequence[Neighbour]], k: int) -> list[list[Neighb
                 seen.add(key)
                 room.append(waiting.pop())
     return rooms
+
+
+def _others(
+    neighbours: Sequence[Neighbour], rooms: Sequence[Sequence[Neighbour]], k: int
+) -> list[Neighbour]:
+    """What fills the rooms up to k: documents that are in none of them."""
+    seen = {_key(neighbour) for room in rooms for neighbour in room}
+    return [neighbour for neighbour in neighbours if _key(neighbour) not in seen][: k - len(seen)]
 
 
 def _key(neighbour: Neighbour) -> tuple[str, str]:

@@ -40,9 +40,12 @@ class TextEncoder:
 
         A text longer than the encoder's window is cut off at it, as sentence-transformers does.
         """
+        return self.encode_pieces([self.cut(ids) for ids in self.tokenize(texts, kind)])
+
+    def tokenize(self, texts: Sequence[str], kind: TextKind) -> list[Pieces]:
+        """Pieces of texts with what is put before them, however many they are."""
         prompt = self.prompt(kind)
-        pieces = self.tokenizer.encode([prompt + text for text in texts])
-        return self.encode_pieces([self.cut(ids) for ids in pieces])
+        return self.tokenizer.encode([prompt + text for text in texts])
 
     def encode_pieces(self, pieces: Sequence[Pieces]) -> Rows:
         """Unit vectors of tokenised texts, none longer than the window."""

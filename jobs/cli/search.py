@@ -77,7 +77,7 @@ def search_command(**options: Any) -> None:
         if form is Format.TEXT and named is None:
             fields = fields[:N_TEXT_FIELDS]
         queries = _with_sense(index, queries, options)
-        results = _search(index, queries, options, fields, with_sentences=form is Format.TEXT)
+        results = _search(index, queries, options, fields, is_text=form is Format.TEXT)
         if options["out"]:
             write_file(results, form, options["out"], index, fields)
         else:
@@ -139,9 +139,9 @@ def _search(
     options: dict[str, Any],
     fields: list[str],
     *,
-    with_sentences: bool,
+    is_text: bool,
 ) -> Iterator[list[Hit]]:
-    n_hits = 0
+    n_hits = n_cut = 0
     while block := list(itertools.islice(queries, QUERY_BLOCK)):
         answers = index.answer_many(
             block,
@@ -149,18 +149,25 @@ def _search(
             where=options["where"],
             fields=fields,
             exact=options["exact"],
-            with_sentences=with_sentences,
+            with_sentences=is_text,
             sense=options["sense"],
             with_senses=options["senses"],
         )
         if options["explain_plan"]:
-            _explain(answers, is_text=options["format"] in (None, "text"))
+            _explain(answers, is_text=is_text)
+        n_cut += answers.n_cut
         n_hits += sum(map(len, answers.hits))
         yield from answers.hits
+    if n_cut:
+        limit = index.encoder.encoder.spec.max_tokens
+        click.echo(
+            f"queries of more than {limit:,} tokens, whose ends were not read: {n_cut:,}", err=True
+        )
     if not n_hits:
         why = "the index holds no documents"
         if index.manifest.n_documents:
-            why = "no document passes the filter"
+            of_sense = f" and uses {options['sense']}" if options["sense"] else ""
+            why = f"no document passes the filter{of_sense}"
         click.echo(f"nothing found: {why}", err=True)
 
 

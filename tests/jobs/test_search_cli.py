@@ -14,7 +14,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from corpora import Done, tree
+from corpora import Done, assert_refused, tree
 
 from jobs import Hit, open_index
 
@@ -200,6 +200,31 @@ def test_no_hits(run: Run, tiny_index: Path, form: str, wanted: str | None) -> N
     )
     header = "query,rank,score,id,passage,start,end,sense,title,url,year,lang\n"
     assert text == (header if wanted is None else wanted)
+
+
+def test_a_query_that_is_cut_off_is_counted(run: Run, tiny_index: Path) -> None:
+    """A query longer than the model reads is answered by its beginning, and that is said."""
+    done = run("search", "--index", tiny_index, "bank " * 2000, "water", "-k", "1")
+    assert done.returncode == 0
+    assert done.stderr.endswith("whose ends were not read: 1\n")
+
+
+def test_plans_are_for_whom_the_answers_are_for(run: Run, tiny_index: Path, tmp_path: Path) -> None:
+    """A file for programs brings plans for programs, whatever names its format."""
+    asked = ("bank", "--explain-plan", "--out", tmp_path / "x.jsonl")
+    done = run("search", "--index", tiny_index, *asked)
+    assert "n_allowed" in json.loads(done.stderr.splitlines()[0])
+
+
+@pytest.mark.parametrize(
+    "command", ["info", "verify", "compact", "export --out x.npy", "delete --where true"]
+)
+def test_one_index_is_named(run: Run, tiny_index: Path, tmp_path: Path, command: str) -> None:
+    """Two that differ are refused; one of the environment gives way."""
+    done = run(*command.split(), tmp_path / "other.index", "--index", tiny_index)
+    assert_refused(done, "other.index", "tiny")
+    env = {"EMBEDDER_INDEX": str(tmp_path / "other.index")}
+    assert run("info", tiny_index, env=env).returncode == 0
 
 
 def test_the_environment_sets_options(search: Search) -> None:

@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from banks import MONEY, RARE, RIVER, TEXTS, meaning, write_banks
 from corpora import Done, assert_refused
 
 from embedder.errors import RequestError, WordError
+from embedder.occurrences import Use
 from embedder.words import find_words
 from indexes.layout import Layout
 from indexes.manifest_file import read_manifest
@@ -25,6 +27,7 @@ from jobs.query import Index
 from jobs.sense_changes import Over, SenseOver, Status, changes_between, changes_over
 from jobs.sense_lists import most_ambiguous, sense_spreads
 from jobs.senses import Senses, open_senses
+from jobs.use_encoder import CutUses, UseEncoder
 
 Run = Callable[..., Done]
 ON_THE_RIVER = "we sat on the bank of the river and watched the water"
@@ -247,8 +250,36 @@ def test_queries_together_are_answered_as_alone(index: Index) -> None:
 def test_a_filter_holds_within_senses(index: Index) -> None:
     """--where leaves out documents of any sense."""
     hits = index.search("bank", k=6, where="year = 1990")
-    assert hits and {hit.metadata["year"] for hit in hits} == {1990}
-    assert {meaning(hit.passage) for hit in hits} == {"river"}
+    assert len(hits) == 6 and {hit.metadata["year"] for hit in hits} == {1990}
+    assert {meaning(hit.passage) for hit in hits if hit.sense} == {"river"}
+
+
+def test_senses_take_no_answers_away(index: Index) -> None:
+    """Where fewer documents use the word than are wanted, others follow, as many as there are, and
+    none twice."""
+    everything = index.search("bank", k=len(TEXTS), with_senses=False)
+    hits = index.search("bank", k=len(TEXTS))
+    assert {hit.id for hit in hits} == {hit.id for hit in everything}
+    assert len(hits) == len(everything)
+    are_of_senses = [hit.sense is not None for hit in hits]
+    assert are_of_senses == sorted(are_of_senses, reverse=True)
+    assert 0 < sum(are_of_senses) < len(hits)
+    assert index.search("bank", k=3, where="year < 0") == []
+
+
+def test_a_word_without_a_vector_takes_nothing_away(
+    index: Index, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A query is answered whatever its words are."""
+    plain = index.search("bank loans please", with_senses=False)
+    cut = UseEncoder.cut
+
+    def without(encoder: UseEncoder, uses: Sequence[Use]) -> CutUses:
+        found = cut(encoder, uses)
+        return replace(found, passages=np.full_like(found.passages, -1))
+
+    monkeypatch.setattr(UseEncoder, "cut", without)
+    assert index.search("bank loans please") == plain
 
 
 # --- lists and changes ---
