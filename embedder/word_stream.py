@@ -7,6 +7,7 @@ vocabulary when it is known.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from io import BufferedWriter
@@ -92,8 +93,8 @@ def write_stream(
         for texts in batches:
             n_documents += len(texts)
             counter.write(texts, file)
-    found, numbers_of = counter.finish(least_count)
-    _renumber(provisional, numbers_of, final)
+    found, old, new = counter.finish(least_count)
+    _renumber(provisional, old, new, final)
     provisional.unlink()
     return WordStream(
         vocabulary=found,
@@ -105,14 +106,19 @@ def write_stream(
 
 
 class _Counter:
-    """Gives each form a provisional number, and counts its uses."""
+    """Gives each form a provisional number, and counts its uses.
+
+    A form that was forgotten gets another number when it comes again. What is kept of numbers grows
+    with the forms that are known alone, not with all that ever were.
+    """
 
     def __init__(self, most_forms: int) -> None:
         self._most_forms = most_forms
         self._surfaces: dict[str, int] = {}
         self._forms: dict[str, int] = {}
         self._counts: Counts = np.zeros(1 << 12, dtype=np.int64)
-        self._n_issued = 0
+        self._old: WordNumbers = np.empty(0, dtype=np.int32)  # numbers of forms kept, ascending
+        self._first_new = self._n_issued = 0
         self.n_words = self.n_forgotten = 0
 
     def write(self, texts: Sequence[str], file: BufferedWriter) -> None:
@@ -141,40 +147,65 @@ class _Counter:
 
     def _count(self, numbers: WordNumbers) -> None:
         self.n_words += len(numbers)
-        while self._n_issued > len(self._counts):
+        while len(self._old) + self._n_issued - self._first_new > len(self._counts):
             self._counts = np.concatenate([self._counts, np.zeros_like(self._counts)])
         found, times = np.unique(numbers, return_counts=True)
-        self._counts[found] += times
+        self._counts[self._places(found)] += times
+
+    def _places(self, numbers: WordNumbers) -> Counts:
+        """Where the counts of known forms stand, by their numbers."""
+        is_new = numbers >= self._first_new
+        new = numbers.astype(np.int64) - self._first_new + len(self._old)
+        return np.where(is_new, new, np.searchsorted(self._old, numbers))
+
+    def _known(self) -> tuple[WordNumbers, Counts]:
+        """Numbers and counts of the known forms, in their order."""
+        numbers = np.fromiter(self._forms.values(), np.int32, len(self._forms))
+        return numbers, self._counts[self._places(numbers)]
 
     def _forget(self) -> None:
         """Keep the more frequent half of the forms."""
         self._surfaces.clear()
         if len(self._forms) <= self._most_forms:
             return
-        counts = self._counts[list(self._forms.values())]
+        numbers, counts = self._known()
         edge = int(np.partition(counts, len(counts) // 2)[len(counts) // 2])
-        kept = {form: n for form, n in self._forms.items() if self._counts[n] > edge}
-        self.n_forgotten += int(counts[counts <= edge].sum())
-        self._forms = kept
+        is_kept = counts > edge
+        self.n_forgotten += int(counts[~is_kept].sum())
+        self._forms = {f: n for (f, n), k in zip(self._forms.items(), is_kept, strict=True) if k}
+        order = np.argsort(numbers[is_kept])
+        self._old, self._first_new = numbers[is_kept][order], self._n_issued
+        self._counts = np.append(counts[is_kept][order], np.zeros(1 << 12, dtype=np.int64))
 
-    def finish(self, least_count: int) -> tuple[Vocabulary, WordNumbers]:
-        """The vocabulary, and the number in it of each provisional number, END for none."""
-        frequent = [(f, n) for f, n in self._forms.items() if self._counts[n] >= least_count]
-        found = Vocabulary.of((form, int(self._counts[n])) for form, n in frequent)
-        places = {form: place for place, form in enumerate(found.forms)}
-        numbers_of = np.full(self._n_issued, END, dtype=np.int32)
-        for form, n in frequent:
-            numbers_of[n] = places[form]
-        return found, numbers_of
+    def finish(self, least_count: int) -> tuple[Vocabulary, WordNumbers, WordNumbers]:
+        """The vocabulary, the provisional numbers of its words, ascending, and those in it."""
+        numbers, counts = self._known()
+        is_frequent = counts >= least_count
+        forms = list(itertools.compress(self._forms, is_frequent))
+        numbers, counts = numbers[is_frequent], counts[is_frequent]
+        found = Vocabulary.of(zip(forms, counts.tolist(), strict=True))
+        place_of = {form: place for place, form in enumerate(found.forms)}
+        places = np.array([place_of[form] for form in forms], dtype=np.int32)
+        order = np.argsort(numbers)
+        return found, numbers[order], places[order]
 
 
-def _renumber(source: Path, numbers_of: WordNumbers, final: Path) -> None:
-    """Exchange provisional numbers for those of the vocabulary, leaving out words without one."""
+def _renumber(source: Path, old: WordNumbers, new: WordNumbers, final: Path) -> None:
+    """Exchange provisional numbers for those of the vocabulary, leaving out words without one.
+
+    Args:
+        source: the provisional ones.
+        old: those of words in the vocabulary, ascending.
+        new: the number of each there.
+        final: what is written.
+    """
     provisional = ArrayFile(source, np.int32)
     with final.open("wb") as file:
         for start in range(0, len(provisional), CHUNK):
             part = provisional.read(start, start + CHUNK)
-            is_end = part == END
             numbers = np.full(len(part), END, dtype=np.int32)
-            numbers[~is_end] = numbers_of[part[~is_end]]
-            append_array(file, numbers[is_end | (numbers != END)])
+            if len(old):
+                places = np.minimum(np.searchsorted(old, part), len(old) - 1)
+                is_word = old[places] == part
+                numbers[is_word] = new[places[is_word]]
+            append_array(file, numbers[(part == END) | (numbers != END)])

@@ -88,6 +88,30 @@ def test_little_memory_forgets_rare_words_only(tmp_path: Path) -> None:
     assert read(stream) == [["common", "usual"]] * 3000
 
 
+def test_words_that_come_again_are_counted_anew(tmp_path: Path) -> None:
+    """A frequent word that comes after others were forgotten, and one that was forgotten itself,
+    stand where they stood since."""
+    rare = [f"common rare{chr(97 + i % 26)}w{i}" for i in range(3000)]
+    texts = ["early", *rare[:2000], *["early late"] * 20, *rare[2000:], "late early common"]
+    stream = write(texts, tmp_path, least_count=15, memory=1000 * FORM_BYTES)
+    assert dict(zip(stream.vocabulary.forms, stream.vocabulary.counts.tolist(), strict=True)) == {
+        "common": 3001,
+        "early": 21,
+        "late": 21,
+    }
+    found = [" ".join(words) for words in read(stream)]
+    assert found == ["", *["common"] * 2000, *["early late"] * 20, *["common"] * 1000, texts[-1]]
+
+
+def test_forgotten_words_take_no_memory(tmp_path: Path) -> None:
+    """What is kept of numbers does not grow with the words that ever came."""
+    counter = word_stream._Counter(most_forms=1000)
+    with (tmp_path / "numbers.bin").open("wb") as file:
+        for start in range(0, 40_000, 100):
+            counter.write([" ".join(f"w{i}" for i in range(start, start + 100))], file)
+    assert len(counter._counts) + len(counter._old) < 10_000
+
+
 def test_documents_come_in_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Read a few words at a time, all words come in order, and no piece spans two documents."""
     monkeypatch.setattr(word_stream, "CHUNK", 4)
