@@ -49,11 +49,21 @@ class CompactSummary:
 
 
 def compact_index(
-    layout: Layout, progress: Progress | None = None, *, exact_limit: int = EXACT_LIMIT
+    layout: Layout,
+    progress: Progress | None = None,
+    *,
+    threads: int | None = None,
+    exact_limit: int = EXACT_LIMIT,
 ) -> CompactSummary:
     """Rewrite what holds deleted documents, merge small segments, and build FAISS over them.
 
     Nothing is encoded again. Readers go on with what they have open.
+
+    Args:
+        layout: the index.
+        progress: told of what happens; silent by default.
+        threads: cores to group words on; all when None.
+        exact_limit: most passages for which the FAISS structure is exact.
 
     Raises:
         IndexNotFoundError: there is no index.
@@ -69,7 +79,14 @@ def compact_index(
         if after.segments != before.segments:
             after = _with_generations(layout, after, progress, exact_limit)
             if after.basis:
-                senses = update_senses(layout, after.segments, after.basis, after.senses, progress)
+                senses = update_senses(
+                    layout,
+                    after.segments,
+                    after.basis,
+                    after.senses,
+                    progress,
+                    n_cores=threads,
+                )
                 after = replace(after, senses=senses)
             after = commit(layout, after, "compact")
     return CompactSummary(

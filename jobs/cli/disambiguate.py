@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.encoders import ENGINE, ENGINES, PRECISION, THREADS
+from jobs.cli.encoders import ENGINE, ENGINES, PRECISION
 from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
+from jobs.cli.threads_option import threads_option
 
 if TYPE_CHECKING:
     from jobs.disambiguate import DisambiguateOptions, DisambiguateSummary
@@ -56,7 +57,7 @@ if TYPE_CHECKING:
     "--precision", type=click.Choice(["auto", "fp32", "bf16"]), default="auto", help=PRECISION
 )
 @click.option("--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: cpu]")
-@click.option("--threads", type=click.IntRange(1), help=THREADS)
+@threads_option
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")
 def disambiguate_command(**options: Any) -> None:
     """Say which sense words in the text of Parquet SOURCES have, by the senses of an index.

@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from jobs.cli.threads_option import threads_option
+
 if TYPE_CHECKING:
     from embedder.encoders import EncoderOptions
     from jobs.query_encoder import QueryOptions
@@ -16,7 +18,6 @@ ENGINES = click.Choice(["auto", "openvino", "torch", "static"])
 MODEL = "A model folder, a name on the hub, or `default`, the bundled one."
 ENGINE = "What runs the network; auto is openvino on a CPU, torch on others."
 PRECISION = "Arithmetic; auto is bf16 where the device has it natively, else fp32."
-THREADS = "CPU threads.  [default: all cores]"
 
 Command = Callable[..., Any]
 
@@ -34,7 +35,7 @@ def model_options(command: Command) -> Command:
 def _add(command: Command, *, model: str, device: str) -> Command:
     precisions = click.Choice(["auto", "fp32", "bf16"])
     for option in (
-        click.option("--threads", type=click.IntRange(1), help=THREADS),
+        threads_option,
         click.option(
             "--device", metavar="DEVICE", help=f"cpu, cuda, cuda:1 or mps.  [default: {device}]"
         ),

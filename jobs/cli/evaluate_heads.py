@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.cli.streams import writing_stdout
+from jobs.cli.threads_option import threads_option
 
 if TYPE_CHECKING:
     from embedder.heads.protocol import HeadOptions
@@ -39,7 +40,7 @@ def head_options(command: Callable[..., None]) -> Callable[..., None]:
             default=4096,
             help="Padded tokens of one forward pass.",
         ),
-        click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all]"),
+        threads_option,
         click.option("--precision", type=click.Choice(["fp32", "bf16"]), default="fp32"),
         click.option(
             "--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best here]"

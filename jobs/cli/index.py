@@ -11,6 +11,7 @@ import click
 from jobs.cli.encoders import ENGINE, ENGINES, MODEL, PRECISION
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.sizes import MEMORY
+from jobs.cli.threads_option import threads_option
 
 if TYPE_CHECKING:
     from jobs.estimate import Estimate
@@ -107,7 +108,7 @@ if TYPE_CHECKING:
     default=4096,
     help="Padded tokens of one forward pass.",
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@threads_option
 @click.option("--dry-run", is_flag=True, help="Say what would be done and cost; write nothing.")
 @click.option("--format", type=click.Choice(["text", "json"]), default="text")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary, only errors.")

@@ -10,6 +10,7 @@ import click
 
 from jobs.cli.names import COLUMN_NAMES
 from jobs.cli.streams import writing_stdout
+from jobs.cli.threads_option import threads_option
 from jobs.cli.training import again
 
 if TYPE_CHECKING:
@@ -72,7 +73,7 @@ def role_options(command: Any) -> Any:
 @click.option(
     "--device", metavar="DEVICE", help="cpu, cuda, cuda:1 or mps.  [default: the best here]"
 )
-@click.option("--threads", type=click.IntRange(1), help="CPU threads.  [default: all cores]")
+@threads_option
 @click.option(
     "--max-batch-tokens",
     type=click.IntRange(1),

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.encoders import THREADS
 from jobs.cli.streams import writing_stdout
+from jobs.cli.threads_option import threads_option
 from jobs.figures import clock, plural
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ def training_options(
         shard: whether weights can be shared between processes.
         careful: what else is said of the learning rate.
     """
-    options = [
+    options: list[Callable[[Command], Command]] = [
         click.option(
             "--epochs",
             type=click.FloatRange(0, min_open=True),
@@ -129,7 +129,7 @@ def training_options(
         click.option(
             "--device", metavar="DEVICE", help="cpu, cuda or mps.  [default: the best here]"
         ),
-        click.option("--threads", type=click.IntRange(1), help=THREADS),
+        threads_option,
         click.option("--dry-run", is_flag=True, help="Check the data and say how long it takes."),
         click.option("--restart", is_flag=True, help="Begin anew where an unfinished run is."),
         click.option("--format", type=click.Choice(["text", "json"]), default="text"),

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import click
@@ -50,3 +53,28 @@ def test_every_option_has_its_variable(
         command_at(tuple(command.split())), info_name=command, auto_envvar_prefix=prefix
     )
     assert option.value_from_envvar(context) is not None
+
+
+BOUND = """
+import os
+import click
+from jobs.cli.threads_option import threads_option
+
+@click.command()
+@threads_option
+def command(threads):
+    import faiss
+    print(threads, faiss.omp_get_max_threads(), os.environ["RAYON_NUM_THREADS"])
+
+command(["--threads", "1"], standalone_mode=False)
+print("RAYON_NUM_THREADS" in os.environ)
+"""
+
+
+def test_threads_bind_the_libraries_too() -> None:
+    """--threads is for all that a command computes with, and for that command alone."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", BOUND], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "1 1 1\nFalse\n"
