@@ -9,6 +9,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from embedder.columns import is_text
 from embedder.errors import ColumnError, LabelError
 from embedder.heads.protocol import Label
 from embedder.whole_table import check_columns, read_whole_table
@@ -83,20 +84,10 @@ def first_column(names: Sequence[str], table: pa.Table, path: str | Path, option
     )
 
 
-def is_text_type(kind: pa.DataType) -> bool:
-    """Whether values of a type are texts, dictionaries of texts included."""
-    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return bool(
-        pa.types.is_string(inner)
-        or pa.types.is_large_string(inner)
-        or pa.types.is_string_view(inner)
-    )
-
-
 def is_label_type(kind: pa.DataType) -> bool:
     """Whether values of a type are labels: texts, whole numbers, or true and false."""
     inner = kind.value_type if pa.types.is_dictionary(kind) else kind
-    return is_text_type(kind) or bool(pa.types.is_integer(inner) or pa.types.is_boolean(inner))
+    return is_text(kind) or bool(pa.types.is_integer(inner) or pa.types.is_boolean(inner))
 
 
 def refuse_rows(numbers: Sequence[int], path: str | Path, what: str, hint: str = LEAVE_OUT) -> None:
@@ -124,7 +115,7 @@ def name_rows(numbers: Sequence[int]) -> str:
 
 def _texts(table: pa.Table, name: str, path: str | Path) -> list[str]:
     kind = table.schema.field(name).type
-    if not is_text_type(kind):
+    if not is_text(kind):
         raise ColumnError(f"The column {name!r} of {path} is {kind}, and text is wanted.")
     values: list[Any] = table[name].to_pylist()
     refuse_rows(

@@ -14,9 +14,9 @@ from urllib.parse import unquote
 import pyarrow as pa
 from pyarrow import fs
 
+from embedder.endings import PARQUET_ENDINGS
 from embedder.errors import SourceError
 
-PARQUET_ENDINGS = (".parquet", ".pq", ".parq")
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 

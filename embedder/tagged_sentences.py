@@ -10,9 +10,10 @@ from typing import Any
 import pyarrow as pa
 
 from embedder.bio import first_break, is_bio
+from embedder.columns import is_text
 from embedder.errors import ColumnError, LabelError
 from embedder.heads.protocol import Label
-from embedder.labelled_texts import first_column, is_label_type, is_text_type, refuse_rows
+from embedder.labelled_texts import first_column, is_label_type, refuse_rows
 from embedder.whole_table import check_columns, read_whole_table
 
 TAG_NAMES = ("tags", "ner_tags", "upos", "pos_tags")
@@ -85,7 +86,7 @@ def tag_set(tags: Sequence[Sequence[Label]], path: str | Path, name: str) -> tup
 def _check_lists(table: pa.Table, name: str, path: str | Path, *, are_texts: bool) -> None:
     kind = table.schema.field(name).type
     is_list = pa.types.is_list(kind) or pa.types.is_large_list(kind)
-    is_right = is_text_type if are_texts else is_label_type
+    is_right = is_text if are_texts else is_label_type
     if not (is_list and is_right(kind.value_type)):
         wanted = "texts" if are_texts else "texts or whole numbers"
         raise ColumnError(

@@ -108,8 +108,7 @@ class Tokenizer:
     @property
     def mask_id(self) -> int | None:
         """Piece id that stands for a hidden piece; None for a tokenizer without one."""
-        found = (self._backend.token_to_id(name) for name in MASKS)
-        return next((number for number in found if number is not None), None)
+        return self.id_of(*MASKS)
 
     @property
     def n_special(self) -> int:

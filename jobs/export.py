@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
+from embedder.endings import PARQUET_ENDINGS
 from embedder.errors import OutputError, RequestError
 from embedder.vectors import HalfRows
 from indexes.durable import check_files
@@ -22,6 +23,7 @@ from indexes.lock import hold_open
 from indexes.manifest import Manifest
 from indexes.manifest_file import read_manifest
 from indexes.metadata import MetadataStore
+from indexes.npy import npy_header
 from indexes.parquet_writer import ParquetWriter
 from jobs.output import appearing, check_file_name
 from jobs.passage_rows import VECTOR, PassageRows
@@ -121,7 +123,8 @@ def _finals(layout: Layout, options: ExportOptions) -> tuple[Path, ...]:
     if final.resolve().is_relative_to(layout.root.resolve()):
         raise OutputError(f"{final} lies in the index.", "Name a file elsewhere with --out.")
     is_array = final.suffix.lower() == ".npy"
-    if options.format is None and final.suffix.lower() not in ("", ".npy", ".parquet", ".pq"):
+    is_known = final.suffix.lower() in ("", ".npy", *PARQUET_ENDINGS)
+    if options.format is None and not is_known:
         raise RequestError(
             f"{final} has the ending {final.suffix}, and vectors go to .parquet or .npy.",
             "Choose one with --format, or another ending.",
@@ -226,13 +229,13 @@ def _with_vectors(blocks: Iterable[Block], width: int) -> Iterator[Block]:
 def _into_array(blocks: Iterable[Block], file: BufferedWriter, width: int) -> Iterator[Block]:
     """Write the vectors of passing blocks into a .npy file."""
     n_rows = 0
-    file.write(_array_header(n_rows, width))
+    file.write(npy_header(np.dtype("<f2"), (n_rows, width)))
     for table, vectors in blocks:
         file.write(vectors.astype("<f2", copy=False).tobytes())
         n_rows += len(vectors)
         yield table, vectors
     file.seek(0)
-    file.write(_array_header(n_rows, width))
+    file.write(npy_header(np.dtype("<f2"), (n_rows, width)))
 
 
 def _array_header(n_rows: int, width: int) -> bytes:

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from embedder.endings import JSON_LINES_ENDINGS, PARQUET_ENDINGS
 from embedder.errors import SourceError
 from jobs.queries import read_lines
 
@@ -25,7 +26,7 @@ def read_ids(path: str, column: str | None = None) -> Iterator[str]:
         ColumnError: a Parquet file has no such column.
     """
     ending, name = Path(path).suffix.lower(), column or DEFAULT_COLUMN
-    if ending in (".parquet", ".pq"):
+    if ending in PARQUET_ENDINGS:
         from embedder.corpus import read_strings
 
         yield from read_strings(path, name)
@@ -33,7 +34,7 @@ def read_ids(path: str, column: str | None = None) -> Iterator[str]:
     for number, line in read_lines(path):
         if not line.strip():
             continue
-        is_json = ending in (".jsonl", ".ndjson")
+        is_json = ending in JSON_LINES_ENDINGS
         yield _json_id(path, number, line, name) if is_json else line.rstrip("\r\n")
 
 

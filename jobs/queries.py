@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from embedder.endings import JSON_LINES_ENDINGS, PARQUET_ENDINGS
 from embedder.errors import ColumnError, SourceError
 from embedder.records import is_utf8
 
@@ -29,9 +30,9 @@ def read_queries(path: str, column: str | None = None) -> Iterator[str]:
         ColumnError: a Parquet file has no such column, or none that is sensible.
     """
     ending = Path(path).suffix.lower()
-    if ending in (".parquet", ".pq"):
+    if ending in PARQUET_ENDINGS:
         found = _parquet_queries(path, column)
-    elif ending in (".jsonl", ".ndjson"):
+    elif ending in JSON_LINES_ENDINGS:
         found = _json_queries(path, column)
     else:
         found = (line for _, line in read_lines(path))

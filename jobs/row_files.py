@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from embedder.endings import JSON_LINES_ENDINGS, PARQUET_ENDINGS
 from embedder.errors import RequestError
 from indexes.parquet_writer import ParquetWriter
 from jobs.tables import Format, write_rows
@@ -24,11 +25,8 @@ class RowFormat(StrEnum):
 
 
 ENDINGS = {
-    "": RowFormat.PARQUET,
-    ".parquet": RowFormat.PARQUET,
-    ".pq": RowFormat.PARQUET,
-    ".jsonl": RowFormat.JSONL,
-    ".ndjson": RowFormat.JSONL,
+    **dict.fromkeys(("", *PARQUET_ENDINGS), RowFormat.PARQUET),
+    **dict.fromkeys(JSON_LINES_ENDINGS, RowFormat.JSONL),
     ".csv": RowFormat.CSV,
 }
 

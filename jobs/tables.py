@@ -11,6 +11,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import IO, Any, TextIO
 
+from embedder.endings import JSON_LINES_ENDINGS, PARQUET_ENDINGS
 from embedder.errors import RequestError
 from jobs.output import appearing, check_file_name, finite
 
@@ -33,14 +34,22 @@ class Format(StrEnum):
     PARQUET = "parquet"
 
 
+ENDINGS = {
+    **dict.fromkeys(PARQUET_ENDINGS, Format.PARQUET),
+    **dict.fromkeys(JSON_LINES_ENDINGS, Format.JSONL),
+    ".json": Format.JSON,
+    ".csv": Format.CSV,
+}
+
+
 def choose_format(asked: str | None, out: str | None) -> Format:
     """The format asked for, else the one that the output's ending names, else text.
 
     Raises:
         RequestError: Parquet was asked for without a file to put it in.
     """
-    ending = Path(out).suffix.lower().lstrip(".") if out else ""
-    found = Format(asked or (ending if ending in list(Format) else Format.TEXT))
+    ending = Path(out).suffix.lower() if out else ""
+    found = Format(asked) if asked else ENDINGS.get(ending, Format.TEXT)
     if found is Format.PARQUET and not out:
         raise RequestError("Parquet goes to a file.", "Name it with --out FILE.parquet.")
     return found

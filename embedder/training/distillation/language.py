@@ -30,6 +30,7 @@ SOFT, HARD, HIDDEN = 5.0, 2.0, 1.0
 
 HEAD_WEIGHTS = {
     "bert": "cls.predictions.",
+    "camembert": "lm_head.",
     "distilbert": "vocab_transform.",
     "electra": "generator_predictions.",
     "modernbert": "head.",

@@ -8,11 +8,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import ModelError
-from embedder.tokens import Tokenizer
+from embedder.tokens import MASKS, Tokenizer
 
 PieceIds = npt.NDArray[np.int64]
 
-MASKS = ("[MASK]", "<mask>")
 """What a mask is called by the kinds of BERT."""
 
 
@@ -65,7 +64,7 @@ def read_special(tokenizer: Tokenizer, name: str) -> SpecialPieces:
     Raises:
         ModelError: it has no mask, so its model was never one that finds masked pieces.
     """
-    mask = tokenizer.id_of(*MASKS)
+    mask = tokenizer.mask_id
     if mask is None:
         raise ModelError(
             f"The tokenizer of {name} has no mask ({' or '.join(MASKS)}).",
