@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+import shutil
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,6 +14,7 @@ import numpy.typing as npt
 from embedder.records import Codes, OccurrenceRecords, PassageTable
 from indexes.deletions import read_deleted
 from indexes.documents import read_passages
+from indexes.durable import create_file, temporary_beside
 from indexes.layout import Layout
 from indexes.manifest import SegmentRecord
 from indexes.occurrences import (
@@ -46,6 +49,10 @@ _USE = np.dtype(
         ("draw", "<u2"),
     ]
 )
+
+
+Uses = npt.NDArray[np.void]
+"""Of type `_USE`, shape (n,)."""
 
 
 @dataclass(frozen=True)
@@ -126,11 +133,10 @@ def iterate_words(
 
     Raises:
         IndexFormatError: a file is not as it was written.
+        OSError: the disk takes no more; several parts go through files of 34 bytes a use.
     """
     n_parts = max(1, -(-sum(segment.n_occurrences for segment in segments) // PART_USES))
-    bounds = [(1 << 64) * number // n_parts for number in range(n_parts + 1)]
-    for low, high in itertools.pairwise(bounds):
-        uses = _uses(layout, segments, low, high)
+    for uses in _parts(layout, _blocks(layout, segments), n_parts):
         order = np.argsort(uses["word"], kind="stable")
         uses = uses[order]
         cuts = np.flatnonzero(uses["word"][1:] != uses["word"][:-1]) + 1
@@ -142,7 +148,35 @@ def iterate_words(
                     yield _drawn(own, cap)
 
 
-def _drawn(uses: npt.NDArray[np.void], cap: int) -> WordUses:
+def _parts(layout: Layout, blocks: Iterable[Uses], n_parts: int) -> Iterator[Uses]:
+    """Uses in so many parts, each with all uses of its words, which ascend from part to part.
+
+    Several go through files of their own, so that the index is read once.
+    """
+    if n_parts == 1:
+        yield np.concatenate([np.empty(0, dtype=_USE), *blocks])
+        return
+    folder = temporary_beside(layout.senses / "uses")
+    shutil.rmtree(folder, ignore_errors=True)  # of a run that was killed
+    folder.mkdir(parents=True)
+    try:
+        paths = [folder / f"{number}.bin" for number in range(n_parts)]
+        with contextlib.ExitStack() as opened:
+            files = [opened.enter_context(create_file(path)) for path in paths]
+            for block in blocks:
+                part = ((block["word"] >> np.uint64(32)) * np.uint64(n_parts)) >> np.uint64(32)
+                order = np.argsort(part, kind="stable")
+                edges = np.searchsorted(part[order], np.arange(n_parts + 1, dtype=np.uint64))
+                for file, (first, last) in zip(files, itertools.pairwise(edges), strict=True):
+                    file.write(block[order[first:last]].tobytes())
+        for path in paths:
+            yield np.fromfile(path, dtype=_USE)
+            path.unlink()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _drawn(uses: Uses, cap: int) -> WordUses:
     n_found = len(uses)
     if n_found > cap:
         histogram = np.bincount(uses["draw"], minlength=1 << 16)
@@ -159,11 +193,8 @@ def _drawn(uses: npt.NDArray[np.void], cap: int) -> WordUses:
     )
 
 
-def _uses(
-    layout: Layout, segments: Sequence[SegmentRecord], low: int, high: int
-) -> npt.NDArray[np.void]:
-    """Live uses of the words whose hash is from `low` to below `high`."""
-    parts = [np.empty(0, dtype=_USE)]
+def _blocks(layout: Layout, segments: Sequence[SegmentRecord]) -> Iterator[Uses]:
+    """Live uses of words, a bounded number at a time, in the order of the index."""
     for number, segment in enumerate(segments):
         if not segment.n_occurrences:
             continue
@@ -172,18 +203,14 @@ def _uses(
         for first in range(0, segment.n_occurrences, BLOCK):
             records = np.array(found.records[first : first + BLOCK])
             passages = found.passages_of(np.arange(first, first + len(records)))
-            words = records["word"]
-            is_wanted = (words >= np.uint64(low)) & (words <= np.uint64(high - 1))
-            is_wanted &= _are_live(ranges, records, passages)
-            rows = np.flatnonzero(is_wanted)
+            rows = np.flatnonzero(_are_live(ranges, records, passages))
             own = passages[rows]
-            part = np.empty(len(rows), dtype=_USE)
-            part["word"], part["segment"], part["row"] = words[rows], number, first + rows
-            part["passage"] = own
-            part["key"] = table.hashes[own, 0] ^ _spread(records["start"][rows])
-            part["draw"] = records["draw"][rows]
-            parts.append(part)
-    return np.concatenate(parts)
+            uses = np.empty(len(rows), dtype=_USE)
+            uses["word"], uses["segment"] = records["word"][rows], number
+            uses["row"], uses["passage"] = first + rows, own
+            uses["key"] = table.hashes[own, 0] ^ _spread(records["start"][rows])
+            uses["draw"] = records["draw"][rows]
+            yield uses
 
 
 def _spread(starts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:

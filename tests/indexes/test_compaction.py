@@ -116,6 +116,41 @@ def test_uses_of_words_stay(
     assert list(SegmentCheck(layout, merged, 16, basis, str.casefold).problems()) == []
 
 
+@pytest.mark.parametrize("part", [1, 7, 100])
+def test_parts_make_no_difference(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, part: int
+) -> None:
+    """The uses of words are the same, and in the same order, whatever is in memory at once; the
+    files that they go through are gone after."""
+    basis = make_basis(layout, 1000)
+    run = [
+        write_segment(
+            layout,
+            name,
+            unit_rows(40, seed=seed),
+            texts=[f"word{i % 7} of the {name} bank number {i}" for i in range(40)],
+            basis=basis,
+        )
+        for seed, name in enumerate(["river", "city"])
+    ]
+
+    def words() -> list[tuple[int, list[int], list[int], list[int]]]:
+        return [
+            (w.word, w.segments.tolist(), w.rows.tolist(), w.keys.tolist())
+            for w in iterate_words(layout, run, least=2, cap=1000)
+        ]
+
+    before, files = words(), sorted(layout.root.rglob("*"))
+    monkeypatch.setattr("indexes.word_uses.PART_USES", part)
+    monkeypatch.setattr("indexes.word_uses.BLOCK", 50)
+    assert words() == before
+    assert sorted(layout.root.rglob("*")) == files
+    unfinished = iterate_words(layout, run, least=2, cap=1000)
+    next(unfinished)
+    unfinished.close()
+    assert sorted(layout.root.rglob("*")) == files
+
+
 def test_codes_are_read_in_the_order_asked_for(layout: Layout) -> None:
     """Codes of uses in several segments come as they were asked for; of none, there are none."""
     basis = make_basis(layout, 1000)
