@@ -178,7 +178,8 @@ def every_point(scenario: Scenario, calls: list[dict[str, Any]]) -> list[Point]:
     for call in calls:
         kinds = {*KILLS, *ERRORS, Kind.INTERRUPT}
         if takes_long and call["n"] > 1:
-            kinds = {Kind.KILL_AFTER, OTHERS[call["n"] % len(OTHERS)]}
+            others = {OTHERS[call["n"] // 2 % len(OTHERS)]} if call["n"] % 2 else set()
+            kinds = {Kind.KILL_AFTER, *others}
         if call["name"] not in WRITES:
             kinds -= {Kind.KILL_HALFWAY, Kind.NO_SPACE_FROM_NOW_ON}
         found += [(call["n"], kind) for kind in sorted(kinds)]
