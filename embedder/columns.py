@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import pyarrow as pa
@@ -49,14 +49,14 @@ class Columns:
 
 
 def choose_columns(
-    request: ColumnRequest, schema: pa.Schema, available: Sequence[str], *, where: str
+    request: ColumnRequest, schema: pa.Schema, available: Mapping[str, str], *, where: str
 ) -> Columns:
     """Decide the columns of a corpus: text and id by its first file, metadata by all.
 
     Args:
         request: what the user named.
         schema: columns of the first file.
-        available: names of the columns and hive keys of all files.
+        available: columns and hive keys of all files, each with the first file that has it.
         where: the first file's name, for messages.
 
     Raises:
@@ -77,7 +77,7 @@ def choose_columns(
         metadata = list(dict.fromkeys(request.metadata))
         for name in metadata if request.is_metadata_required else ():
             _check_there(available, name, "--metadata", where)
-    _check_names(metadata, where)
+    _check_names(metadata, available, where)
     return Columns(text=text, id=id_column, metadata=tuple(metadata))
 
 
@@ -161,7 +161,7 @@ def _check_id_type(field: pa.Field, where: str) -> None:
         )
 
 
-def _check_there(names: Sequence[str], name: str, option: str, where: str) -> None:
+def _check_there(names: Collection[str], name: str, option: str, where: str) -> None:
     if name not in names:
         raise ColumnError(
             f"{where} has no column {name!r}; it has: {_listed(names)}.",
@@ -169,11 +169,11 @@ def _check_there(names: Sequence[str], name: str, option: str, where: str) -> No
         )
 
 
-def _check_names(names: Sequence[str], where: str) -> None:
+def _check_names(names: Sequence[str], files: Mapping[str, str], first: str) -> None:
     """Metadata is queried with SQL, where names differ by more than case."""
     by_folded: dict[str, str] = {}
     for name in names:
-        folded = name.casefold()
+        folded, where = name.casefold(), files.get(name, first)
         if not name:
             raise ColumnError(
                 f"{where} has a column without a name.",
@@ -186,8 +186,8 @@ def _check_names(names: Sequence[str], where: str) -> None:
             )
         if folded in by_folded:
             raise ColumnError(
-                f"{where} has columns {by_folded[folded]!r} and {name!r}, which SQL cannot tell "
-                "apart.",
+                f"{where} has a column {name!r}, and there is {by_folded[folded]!r}, which SQL "
+                "cannot tell apart.",
                 "List the columns you want with --metadata, or rename one.",
             )
         by_folded[folded] = name

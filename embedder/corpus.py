@@ -125,10 +125,17 @@ def open_corpus(
     return Corpus(opened, columns, partition_types(opened))
 
 
-def all_columns(sources: Sequence[ParquetSource]) -> list[str]:
-    """The columns of all files, in the order in which the files have them, then the hive keys."""
-    keys = (key for source in sources for key, _ in source.file.partitions)
-    return list(dict.fromkeys([*(n for source in sources for n in source.schema.names), *keys]))
+def all_columns(sources: Sequence[ParquetSource]) -> dict[str, str]:
+    """The columns of all files, in the order in which the files have them, then the hive keys; each
+    with the first file that has it."""
+    found: dict[str, str] = {}
+    for source in sources:
+        for name in source.schema.names:
+            found.setdefault(name, source.file.name)
+    for source in sources:
+        for key, _ in source.file.partitions:
+            found.setdefault(key, source.file.name)
+    return found
 
 
 def open_files(sources: Sequence[str], labels: Labels = NO_LABELS) -> list[ParquetSource]:

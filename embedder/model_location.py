@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib.util
+import json
 from pathlib import Path
 
 from embedder.errors import ModelError
@@ -47,6 +48,17 @@ def _default_folder() -> Path:
     return folder
 
 
+def _is_whole(folder: Path) -> bool:
+    """Whether a download was not cut off: what is there is all that its own index files name."""
+    named = {
+        name
+        for index in folder.glob("*.safetensors.index.json")
+        for name in json.loads(index.read_text("utf-8"))["weight_map"].values()
+    }
+    weights = {path.name for path in folder.glob("*.safetensors")}
+    return (folder / "config.json").is_file() and bool(weights) and named <= weights
+
+
 def _hub_folder(name: str) -> Path:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import HFValidationError
@@ -54,9 +66,12 @@ def _hub_folder(name: str) -> Path:
     try:
         try:
             found = snapshot_download(name, allow_patterns=list(HUB_FILES), local_files_only=True)
+            is_whole = _is_whole(Path(found))
         except HFValidationError:
             raise
         except (OSError, ValueError):
+            is_whole = False
+        if not is_whole:
             found = snapshot_download(name, allow_patterns=list(HUB_FILES))
     except Exception as error:  # the hub client raises whatever its transport raises
         cause = next(iter(str(error).splitlines()), "") or type(error).__name__

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import os
 import re
 from collections import Counter
@@ -17,6 +18,7 @@ from pyarrow import fs
 from embedder.endings import PARQUET_ENDINGS
 from embedder.errors import SourceError
 
+LOCAL = "local"
 HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 _SCHEME = re.compile(r"^[a-zA-Z][a-zA-Z0-9+.-]+://")
 
@@ -41,8 +43,21 @@ class SourceFile:
 
     @property
     def identity(self) -> str:
-        """The same for a file however it is named, and another for every other file."""
-        return f"{self.filesystem.type_name}:{self.path}"
+        """What tells it from every other file, however its path is written (but for links)."""
+        return f"{_system_name(self.filesystem)}:{self.path}"
+
+
+@dataclass(frozen=True)
+class KnownFile:
+    """A file that has a label.
+
+    Args:
+        label: the label.
+        size: its bytes when it was read, None if that was not known.
+    """
+
+    label: str
+    size: int | None
 
 
 @dataclass(frozen=True)
@@ -50,12 +65,12 @@ class Labels:
     """Labels that files have already, which they keep however they are named.
 
     Args:
-        known: label of each file by its identity.
+        known: those files by their identity.
         are_kept: whether files that are not named now go on having theirs, so that no other file
             can have it.
     """
 
-    known: Mapping[str, str]
+    known: Mapping[str, KnownFile]
     are_kept: bool
 
 
@@ -79,15 +94,18 @@ def find_files(sources: Sequence[str], labels: Labels = NO_LABELS) -> list[Sourc
 
 def _told_apart(files: Mapping[str, SourceFile], labels: Labels) -> list[SourceFile]:
     """The files with a label each that no other has: so much of the end of its path."""
-    given = {identity: labels.known.get(identity, file.label) for identity, file in files.items()}
-    absent = labels.known.keys() - files.keys() if labels.are_kept else ()
-    taken = [labels.known[identity] for identity in absent]
+    absent = {i: known for i, known in labels.known.items() if i not in files}
+    fixed = {i: labels.known[i].label for i in files if i in labels.known}
+    fixed |= _moved({i: file for i, file in files.items() if i not in fixed}, absent)
+    own = set(fixed.values())
+    taken = [known.label for known in absent.values() if known.label not in own]
+    given = {identity: fixed.get(identity, file.label) for identity, file in files.items()}
     while True:
-        counts = Counter([*given.values(), *taken])
+        counts = Counter([*given.values(), *(taken if labels.are_kept else ())])
         alike = [
             identity
             for identity, label in given.items()
-            if counts[label] > 1 and identity not in labels.known and label != identity
+            if counts[label] > 1 and identity not in fixed and label != identity
         ]
         if not alike:
             return [replace(file, label=given[identity]) for identity, file in files.items()]
@@ -95,11 +113,36 @@ def _told_apart(files: Mapping[str, SourceFile], labels: Labels) -> list[SourceF
             given[identity] = _longer(files[identity], given[identity])
 
 
+def _moved(files: Mapping[str, SourceFile], absent: Mapping[str, KnownFile]) -> dict[str, str]:
+    """Labels of files that were moved: one of their name and size is not any more where it was."""
+    gone: dict[tuple[str, int | None], list[str]] = {}
+    for identity, known in absent.items():
+        kind, _, path = identity.partition(":")
+        if kind == LOCAL and not os.path.lexists(path):
+            gone.setdefault((path.rpartition("/")[2], known.size), []).append(known.label)
+    found: dict[str, str] = {}
+    for identity, file in files.items() if gone else ():
+        info = file.filesystem.get_file_info(file.path)
+        if labels := gone.get((info.base_name, info.size)):
+            ends = [len(label) if f"/{file.path}".endswith(f"/{label}") else 0 for label in labels]
+            found[identity] = labels.pop(ends.index(max(ends)))
+    return found
+
+
 def _longer(file: SourceFile, label: str) -> str:
     """One folder more of a file's path than a label has; its identity where there is none."""
     parts = file.path.strip("/").split("/")
     n_parts = label.count("/") + 2
     return "/".join(parts[-n_parts:]) if n_parts <= len(parts) else file.identity
+
+
+def _system_name(filesystem: fs.FileSystem) -> str:
+    """What tells a file system from others: archives of one kind are as many systems."""
+    handler = filesystem.handler if isinstance(filesystem, fs.PyFileSystem) else None
+    if not isinstance(handler, fs.FSSpecHandler):
+        return str(filesystem.type_name)
+    settings = handler.fs.to_json(include_password=False)
+    return f"{filesystem.type_name}+{hashlib.sha256(settings.encode()).hexdigest()[:12]}"
 
 
 def _expand(source: str) -> list[SourceFile]:
@@ -118,9 +161,10 @@ def _expand_local(source: str) -> list[SourceFile]:
     path = Path(source)
     if not path.exists():
         raise SourceError(f"There is no file or folder {source}.", "Check the path.")
-    full = Path(os.path.abspath(path)).as_posix()  # noqa: PTH100 - Path.absolute leaves `..`
-    given = path.as_posix()
-    return _files_under(fs.LocalFileSystem(), full, shown=source, prefix="", given=given)
+    full = Path(os.path.abspath(path))  # noqa: PTH100 - Path.absolute leaves `..`
+    if not full.exists() or not full.samefile(path):  # `..` behind a link
+        full = path.resolve()
+    return _files_under(fs.LocalFileSystem(), full.as_posix(), shown=source, prefix="")
 
 
 def _expand_url(source: str) -> list[SourceFile]:
@@ -129,12 +173,12 @@ def _expand_url(source: str) -> list[SourceFile]:
     magic = re.search(r"[*\[]", path)  # a question mark starts a URL's query
     if magic:
         root = path[: magic.start()].rpartition("/")[0]
-        files = _files_under(filesystem, root, shown=source, prefix=prefix, given=root)
+        files = _files_under(filesystem, root, shown=source, prefix=prefix)
         matched = [file for file in files if PurePosixPath(file.path).match(path)]
         if not matched:
             raise SourceError(f"No file matches {source!r}.", "Check the pattern and its quotes.")
         return matched
-    return _files_under(filesystem, path, shown=source, prefix=prefix, given=path)
+    return _files_under(filesystem, path, shown=source, prefix=prefix)
 
 
 def _open_url(source: str) -> tuple[fs.FileSystem, str]:
@@ -155,24 +199,15 @@ def _open_url(source: str) -> tuple[fs.FileSystem, str]:
 
 
 def _files_under(
-    filesystem: fs.FileSystem, path: str, *, shown: str, prefix: str, given: str
+    filesystem: fs.FileSystem, path: str, *, shown: str, prefix: str
 ) -> list[SourceFile]:
-    """The files at a path: itself, or those in the folder.
-
-    Args:
-        filesystem: where it is.
-        path: its path there.
-        shown: what the user named.
-        prefix: of the files' paths in messages.
-        given: the path as the user named it, whose folders can have hive keys.
-    """
     try:
         info = filesystem.get_file_info(path)
         if info.type == fs.FileType.NotFound:
             raise SourceError(f"There is no file or folder {shown}.", "Check the path.")
         if info.type == fs.FileType.File:
             label = path.rpartition("/")[2]
-            return [SourceFile(shown, path, label, filesystem, _partitions(given))]
+            return [SourceFile(shown, path, label, filesystem, _partitions(path))]
         entries = filesystem.get_file_info(fs.FileSelector(path, recursive=True))
     except (OSError, UnicodeError) as error:
         raise SourceError(f"{shown!r} cannot be listed: {error}.") from error
@@ -194,7 +229,7 @@ def _files_under(
             "Name a folder that does, or the files themselves.",
         )
     return [
-        SourceFile(prefix + full, full, relative, filesystem, _partitions(f"{given}/{relative}"))
+        SourceFile(prefix + full, full, relative, filesystem, _partitions(full))
         for full, relative in kept
     ]
 

@@ -24,7 +24,7 @@ from embedder.errors import ModelError
 from embedder.specs import digest_of
 
 MASKS = ("[MASK]", "<mask>")
-"""What BERT's and RoBERTa's families call it."""
+"""What BERT's and RoBERTa's families call a mask."""
 
 Pieces = npt.NDArray[np.int64]
 """Piece ids of one text, special tokens included, shape (n_pieces,)."""

@@ -85,7 +85,7 @@ def merge_segments(
             if basis:
                 forms |= read_forms(layout, segment)
                 is_kept = live[passages.document]
-                left_out.update(count_left_out(layout, segment, basis.cap, is_kept))
+                left_out.update(count_left_out(layout, segment, is_kept))
         return writer.publish(shards, forms, +left_out)
     except BaseException:
         writer.discard()

@@ -10,7 +10,7 @@ from enum import StrEnum
 from embedder.specs import ChunkSpec, EncoderSpec
 from indexes.durable import FileRecord
 
-FORMAT = 3
+FORMAT = 4
 HISTORY_LENGTH = 1000
 """Finished runs that the manifest remembers."""
 
@@ -225,7 +225,8 @@ class SourceRecord:
 
     Args:
         name: as it was named.
-        identity: its file system and path there.
+        identity: its file system and path there, which is relative to the folder that the index
+            lies in where it lies there too.
         label: what stands for it in ids of documents that have none.
         n_rows: its rows.
         size: its bytes.

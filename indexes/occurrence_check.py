@@ -74,7 +74,8 @@ class OccurrenceCheck:
             yield Problem.of(path, "a value is null")
             return
         self._words = table["word"].to_numpy().astype(np.uint64)
-        self._n_uses = table["n_uses"].to_numpy().astype(np.int64)
+        # Those that the segment has to hold.
+        self._n_uses = table["n_uses"].to_numpy() - table["n_left_out"].to_numpy()
         faults = Faults(path, "word")
         forms = table["form"].to_pylist()
         hashes = np.fromiter(map(hash_text, forms), dtype=np.uint64, count=len(forms))
@@ -118,10 +119,9 @@ class OccurrenceCheck:
             counts += np.bincount(place[is_known], minlength=len(counts))
             first = last
         yield from faults.problems()
-        is_drawn = self._n_uses > self._basis.cap
-        is_other = np.where(is_drawn, counts > self._n_uses, counts != self._n_uses)
         words = Faults(path.with_name(WORDS_FILE), "word")
-        words.note("has another number of uses", np.flatnonzero(is_other | (counts == 0)))
+        is_other = (counts != self._n_uses) | (counts == 0)
+        words.note("has another number of uses", np.flatnonzero(is_other))
         yield from words.problems()
 
     def _check_block(

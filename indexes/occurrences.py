@@ -37,7 +37,14 @@ CODE_PEAK = 127
 """The largest component of every code, which is a unit row scaled to bytes."""
 
 REPAIR = "Run embedder index again to restore it."
-WORDS_SCHEMA = pa.schema([("word", pa.uint64()), ("form", pa.string()), ("n_uses", pa.int64())])
+WORDS_SCHEMA = pa.schema(
+    [
+        ("word", pa.uint64()),
+        ("form", pa.string()),
+        ("n_uses", pa.int64()),  # before any sample was drawn
+        ("n_left_out", pa.int64()),  # of them, by the sample
+    ]
+)
 
 Hashes = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int64]
@@ -63,6 +70,7 @@ class OccurrenceWriter:
             file.write(b"\0" * NPY_HEADER_BYTES)
         self.n_occurrences = self._n_passages = 0
         self._words: dict[int, int] = {}
+        self._left_out: dict[int, int] = {}
 
     def write(self, occurrences: Occurrences) -> None:
         """Append the occurrences of some passages."""
@@ -107,11 +115,12 @@ class OccurrenceWriter:
 
     def _write_words(self, forms: Mapping[int, str], left_out: Mapping[int, int]) -> None:
         words = sorted(self._words)
-        n_uses = dict(self._words)
-        for word in left_out.keys() & n_uses.keys():
-            # More than the cap says that there is a sample, as there is.
-            n_uses[word] = max(n_uses[word] + left_out[word], self._cap + 1)
-        columns = [words, [forms[word] for word in words], [n_uses[word] for word in words]]
+        columns = [
+            words,
+            [forms[word] for word in words],
+            [self._words[word] + left_out.get(word, 0) for word in words],
+            [self._left_out.get(word, 0) + left_out.get(word, 0) for word in words],
+        ]
         arrays = [pa.array(c, f.type) for c, f in zip(columns, WORDS_SCHEMA, strict=True)]
         with create_file(self._folder / WORDS_FILE) as file:
             writer = ParquetWriter(file, WORDS_SCHEMA, compression="zstd", write_page_checksum=True)
@@ -130,12 +139,15 @@ class OccurrenceWriter:
             self._folder / ENDS_FILE, dtype="<i8", offset=NPY_HEADER_BYTES, count=self._n_passages
         )
         new_ends = np.zeros_like(old_ends)
+        counts = np.zeros(len(frequent), dtype=np.int64)
         n_kept = n_ended = 0
         for first, last in self._blocks():
             # What is kept moves towards the front, behind what is still to be read.
             block = self._read(OCCURRENCES_FILE, OCCURRENCE, first, last, 1)
             own = self._read(CODES_FILE, np.dtype("i1"), first, last, self._n_components)
             is_kept = ~is_over(block, frequent, limits)
+            place, is_one = find_words_in(block["word"], frequent)
+            counts += np.bincount(place[is_one & is_kept], minlength=len(frequent))
             kept_before = n_kept + np.concatenate([[0], np.cumsum(is_kept)])
             in_block = slice(n_ended, int(np.searchsorted(old_ends, last, side="right")))
             new_ends[in_block] = kept_before[old_ends[in_block] - first]
@@ -149,6 +161,8 @@ class OccurrenceWriter:
         ):
             file.truncate(NPY_HEADER_BYTES + n_kept * n_bytes)
         self.n_occurrences = n_kept
+        for word, n in zip(frequent.tolist(), counts.tolist(), strict=True):
+            self._left_out[word] = self._words[word] - n
 
     def _limits(self, frequent: Hashes) -> Counts:
         """For each frequent word the draw from which on its occurrences go."""
@@ -333,7 +347,7 @@ def read_forms(layout: Layout, segment: SegmentRecord) -> dict[int, str]:
 
 
 def read_words(layout: Layout, segment: SegmentRecord) -> pa.Table:
-    """The words of a segment: hash, form, and number of uses before any sample was drawn.
+    """The words of a segment, see `WORDS_SCHEMA`.
 
     Raises:
         IndexFormatError: the file is not as it was written.
@@ -342,7 +356,7 @@ def read_words(layout: Layout, segment: SegmentRecord) -> pa.Table:
 
 
 def count_left_out(
-    layout: Layout, segment: SegmentRecord, cap: int, is_kept: npt.NDArray[np.bool_]
+    layout: Layout, segment: SegmentRecord, is_kept: npt.NDArray[np.bool_]
 ) -> dict[int, int]:
     """Of each word that a segment holds a sample of how many uses that left out, in some of its
     passages, about: in proportion to those that it holds.
@@ -350,15 +364,14 @@ def count_left_out(
     Args:
         layout: the index.
         segment: the segment.
-        cap: more uses of a word are a sample.
         is_kept: which passages are asked about, shape (n_passages,).
 
     Raises:
         IndexFormatError: a file is not as it was written.
     """
     table = read_words(layout, segment)
-    n_found = table["n_uses"].to_numpy()
-    drawn, n_found = table["word"].to_numpy()[n_found > cap], n_found[n_found > cap]
+    n_left_out = table["n_left_out"].to_numpy()
+    drawn, n_left_out = table["word"].to_numpy()[n_left_out > 0], n_left_out[n_left_out > 0]
     if not len(drawn):
         return {}
     records, ends = open_records(layout, segment), open_ends(layout, segment)
@@ -369,8 +382,8 @@ def count_left_out(
         passages = np.searchsorted(ends, np.arange(first, first + len(block)), side="right")
         n_held += np.bincount(place[is_one], minlength=len(drawn))
         n_kept += np.bincount(place[is_one & is_kept[passages]], minlength=len(drawn))
-    left_out = np.rint((n_found - n_held) * (n_kept / np.maximum(n_held, 1))).astype(np.int64)
-    return dict(zip(drawn.tolist(), left_out.tolist(), strict=True))
+    shares = n_kept / np.maximum(n_held, 1)
+    return dict(zip(drawn.tolist(), np.rint(n_left_out * shares).astype(int).tolist(), strict=True))
 
 
 def read_occurrences(folder: Path, passages: Sequence[int], n_components: int) -> Occurrences:

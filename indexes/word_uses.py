@@ -133,7 +133,7 @@ def iterate_words(
 
     Raises:
         IndexFormatError: a file is not as it was written.
-        OSError: the disk takes no more; several parts go through files of 34 bytes a use.
+        OSError: the disk takes no more; several parts go through files of 30 bytes a use.
     """
     n_parts = max(1, -(-sum(segment.n_occurrences for segment in segments) // PART_USES))
     for uses in _parts(layout, _blocks(layout, segments), n_parts):

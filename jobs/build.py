@@ -44,6 +44,7 @@ from jobs.progress import Progress
 from jobs.sense_basis import FUNCTION_WORD_TEXTS, Basis, make_basis, open_basis
 from jobs.settle import exclude, restore, settle, without_shards
 from jobs.sink import SegmentSink, known_texts
+from jobs.source_labels import source_records
 from jobs.stream import (
     NOTHING_ENCODED,
     EncodedPassage,
@@ -145,6 +146,8 @@ class _Build:
             contract=plan.contract,
             calibration=self._write_calibration(),
             basis=self._make_basis(),
+            # Whatever is named if this run is killed, the labels of its files are taken.
+            sources=source_records(self._layout, plan.corpus.sources, (), are_kept=False),
         )
         write_manifest(self._layout, manifest)
         return manifest
@@ -393,18 +396,9 @@ class _Build:
 
     def _sources(self, manifest: Manifest) -> tuple[SourceRecord, ...]:
         """The files named now; with --add those of earlier runs stay."""
-        found = {
-            s.file.identity: SourceRecord(
-                name=s.file.name,
-                identity=s.file.identity,
-                label=s.file.label,
-                n_rows=s.metadata.num_rows,
-                size=s.stamp[0],
-            )
-            for s in self._plan.corpus.sources
-        }
-        earlier = manifest.sources if self._options.add else ()
-        return (*(s for s in earlier if s.identity not in found), *found.values())
+        return source_records(
+            self._layout, self._plan.corpus.sources, manifest.sources, are_kept=self._options.add
+        )
 
     def _summary(self, manifest: Manifest) -> BuildSummary:
         progress = self._progress

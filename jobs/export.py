@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import io
 import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -236,11 +235,3 @@ def _into_array(blocks: Iterable[Block], file: BufferedWriter, width: int) -> It
         yield table, vectors
     file.seek(0)
     file.write(npy_header(np.dtype("<f2"), (n_rows, width)))
-
-
-def _array_header(n_rows: int, width: int) -> bytes:
-    """Of one length for any number of rows: NumPy leaves room for an array to grow."""
-    header = io.BytesIO()
-    values = {"descr": "<f2", "fortran_order": False, "shape": (n_rows, width)}
-    np.lib.format.write_array_header_1_0(header, values)
-    return header.getvalue()

@@ -50,8 +50,8 @@ USAGES = {
 }
 """The command that uses what came out."""
 
-RESUMABLE = ("device", "threads")
-"""Options that a resumed run may have otherwise."""
+RESUMABLE = ("device", "threads", "precision")
+"""Options that a resumed run may have otherwise; the precision is kept beside its checkpoints."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -28,13 +28,13 @@ from embedder.errors import (
 )
 from embedder.heads.protocol import HEAD_FILE
 from embedder.model_location import DEFAULT_MODEL
-from embedder.sources import Labels
 from embedder.specs import ChunkSpec, EncoderSpec, Overflow, Precision
 from indexes.durable import temporary_beside
 from indexes.layout import INDEX_ENDING, Layout
 from indexes.manifest import Contract, Manifest, StructureKind
 from indexes.manifest_file import read_manifest
 from indexes.structures import EXACT_LIMIT, choose_structures
+from jobs.source_labels import read_labels
 
 DEFAULT_CONTRACT = Contract(recall=0.95, memory=4 << 30)
 DEFAULT_MOST_USES = 10_000
@@ -115,7 +115,8 @@ def plan_build(options: BuildOptions) -> Plan:
     """Check everything that can be checked before anything is written."""
     layout = Layout(Path(options.out) if options.out else default_out(options.sources))
     before = read_before(layout)
-    corpus = open_corpus(options.sources, _columns(options, before), _labels(options, before))
+    labels = read_labels(layout, before, are_kept=options.add)
+    corpus = open_corpus(options.sources, _columns(options, before), labels)
     contract = _contract(options, before)
     cap = _most_uses(options, before, layout)
     if options.add and options.undelete:
@@ -232,12 +233,6 @@ def _columns(options: BuildOptions, before: Manifest | None) -> ColumnRequest:
         metadata=before.metadata if asked.metadata is None else asked.metadata,
         is_metadata_required=asked.metadata is not None,
     )
-
-
-def _labels(options: BuildOptions, before: Manifest | None) -> Labels:
-    """Those that files have in the index."""
-    sources = before.sources if before else ()
-    return Labels({source.identity: source.label for source in sources}, are_kept=options.add)
 
 
 def read_before(layout: Layout) -> Manifest | None:

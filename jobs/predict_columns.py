@@ -64,7 +64,7 @@ def open_columns(
         for role, name in roles.items():
             _check(source, role, name)
     types = partition_types(opened)
-    names = all_columns(opened) if kept is None else list(dict.fromkeys(kept))
+    names = list(all_columns(opened)) if kept is None else list(dict.fromkeys(kept))
     _check_kept(opened, names, types)
     first, *others = [*roles.values(), *names]
     columns = Columns(text=first, id=None, metadata=tuple(dict.fromkeys(others)))
@@ -101,7 +101,7 @@ def _find(
             return str(name)
     if role == "text":
         request = ColumnRequest(metadata=())
-        return choose_columns(request, first.schema, (), where=first.file.name).text
+        return choose_columns(request, first.schema, {}, where=first.file.name).text
     return role
 
 

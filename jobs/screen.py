@@ -5,14 +5,31 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, TextIO
 
 if TYPE_CHECKING:
-    from rich.console import Console
+    from collections.abc import Iterable
+
+    from rich.console import Console, ConsoleOptions, RenderableType
+    from rich.segment import Segment
+
+CONTROLS = {
+    code: "\N{REPLACEMENT CHARACTER}"
+    for code in (*range(32), *range(127, 160))
+    if chr(code) not in "\t\n"
+}
+"""Characters that a terminal would obey, which texts of a corpus are not to make it do."""
 
 
 def open_screen(stream: TextIO) -> Console:
     """A console that writes to a stream; with colours where that is a terminal."""
     from rich.console import Console
+    from rich.segment import Segment
 
     class PipeConsole(Console):
+        def render(
+            self, renderable: RenderableType, options: ConsoleOptions | None = None
+        ) -> Iterable[Segment]:
+            for text, style, control in super().render(renderable, options):
+                yield Segment(text if control else text.translate(CONTROLS), style, control)
+
         def on_broken_pipe(self) -> None:
             raise BrokenPipeError  # the command line decides what to do about it
 

@@ -151,12 +151,13 @@ def _open_static(checkpoint: Checkpoint, engine: Engine, options: EncoderOptions
 
 
 def _open_torch(checkpoint: Checkpoint, options: EncoderOptions) -> Encoder:
-    from embedder.encoders.torch_encoder import TorchEncoder, best_device
+    from embedder.encoders.torch_encoder import TorchEncoder, best_device, has_bf16
 
     device = options.device or best_device()
     precision = options.precision
     if precision is None:
-        precision = Precision.BF16 if device.startswith("cuda") else Precision.FP32
+        is_native = device.startswith("cuda") and has_bf16("cuda")
+        precision = Precision.BF16 if is_native else Precision.FP32
     spec = options.spec(checkpoint, precision)
     return TorchEncoder(checkpoint, spec, device=device, threads=options.threads)
 

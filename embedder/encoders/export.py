@@ -60,8 +60,14 @@ def graph_path(checkpoint: Checkpoint, spec: EncoderSpec, texts: Sequence[str] =
         return cached_folder(f"graphs/{key}", make) / GRAPH_FILE
     measured = "with bf16" if is_bf16_supported() else "without bf16"
     folder = cached_folder(f"graphs/{_key(spec, measured)}", partial(_export, checkpoint, spec))
-    found = json.loads((folder / PARITY_FILE).read_text("utf-8"))
-    least = found.get(spec.precision.value, float("nan"))
+    try:
+        found = json.loads((folder / PARITY_FILE).read_text("utf-8"))
+        least = float(found.get(spec.precision.value, "nan"))
+    except (OSError, ValueError, AttributeError) as error:
+        raise EngineError(
+            f"The exported network in {folder} is damaged: {error}.",
+            "Remove that folder; it is made again.",
+        ) from error
     check_parity(spec.precision, least, engine="OpenVINO", model=checkpoint.name)
     return folder / GRAPH_FILE
 

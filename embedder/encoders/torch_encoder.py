@@ -85,6 +85,15 @@ def best_device() -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
+def has_bf16(device: str) -> bool:
+    """Whether a kind of device computes in bf16 natively."""
+    if device == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)
+    has_avx512 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
+    return device == "cpu" and bool(has_amx() or has_avx512())
+
+
 def open_device(name: str) -> torch.device:
     """The device of this name, `auto` for the best there is.
 

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator
 
 import torch
 
-from embedder.encoders.torch_encoder import best_device, open_device
+from embedder.encoders.torch_encoder import best_device, has_bf16, open_device
 from embedder.errors import EngineError, OutputError, RequestError
 from embedder.training.options import TrainingOptions, TrainPrecision
 
@@ -77,7 +77,7 @@ def choose_precision(options: TrainingOptions) -> TrainPrecision:
         )
     if options.precision is not None:
         return options.precision
-    return TrainPrecision.BF16 if _has_bf16(device) else TrainPrecision.FP32
+    return TrainPrecision.BF16 if has_bf16(device) else TrainPrecision.FP32
 
 
 def lowered(device: str, precision: TrainPrecision) -> torch.autocast:
@@ -114,11 +114,3 @@ def memory_errors(options: TrainingOptions) -> Iterator[None]:
             f"{options.batch} examples at once do not fit into the device's memory.",
             "Give a smaller --batch with more --accumulate, or --checkpointing.",
         ) from error
-
-
-def _has_bf16(device: str) -> bool:
-    if device == "cuda":
-        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
-    has_amx = getattr(torch.cpu, "_is_amx_tile_supported", bool)
-    has_avx512 = getattr(torch.cpu, "_is_avx512_bf16_supported", bool)
-    return device == "cpu" and bool(has_amx() or has_avx512())

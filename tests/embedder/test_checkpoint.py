@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from embedder.checkpoint import Checkpoint, open_checkpoint
 from embedder.encoders import EncoderOptions, open_encoder
 from embedder.errors import ModelError
-from embedder.model_location import DEFAULT_DISTRIBUTION, DEFAULT_PACKAGE
+from embedder.model_location import DEFAULT_DISTRIBUTION, DEFAULT_PACKAGE, locate_model
 from embedder.specs import EncoderSpec, Engine, Pooling, Precision
 from indexes.decoding import decode
 
@@ -225,6 +225,26 @@ def test_a_folder_that_is_not_whole_is_explained(
     change(tiny_copy)
     with pytest.raises(ModelError, match=found):
         load(tiny_copy)
+
+
+def test_a_download_that_was_cut_off_is_taken_up_again(
+    tmp_path: Path, tiny_copy: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the hub's cache holds of a model is enough when it is all of it."""
+    weights = tiny_copy / "model.safetensors"
+    weights.rename(tmp_path / "weights")
+    asked = []
+
+    def fetch(name: str, *, local_files_only: bool = False, **_: object) -> str:
+        asked.append("cache" if local_files_only else "hub")
+        if not local_files_only:
+            (tmp_path / "weights").rename(weights)
+        return str(tiny_copy)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", fetch)
+    for _ in range(2):
+        assert locate_model("somebody/a-model") == tiny_copy
+    assert asked == ["cache", "hub", "cache"]
 
 
 def test_a_missing_folder_is_named(tmp_path: Path) -> None:

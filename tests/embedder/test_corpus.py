@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 
 from embedder import corpus as corpus_module
 from embedder.columns import ColumnRequest
-from embedder.corpus import open_corpus, read_shards, shard_digest
+from embedder.corpus import open_corpus, open_files, read_shards, shard_digest
 from embedder.errors import ColumnError, RequestError, SourceError
 from embedder.rows import (
     BLANK_TEXT,
@@ -31,7 +31,7 @@ from embedder.rows import (
     NULL_TEXT,
     Rows,
 )
-from embedder.sources import NO_LABELS, Labels, find_files
+from embedder.sources import NO_LABELS, KnownFile, Labels, find_files
 
 TEXTS = ["The bank of the river.", "Würde, 猫 🙂", "third"]
 
@@ -278,13 +278,14 @@ def test_hive_keys_are_typed_columns(tmp_path: Path) -> None:
     }
 
 
-def test_hive_keys_of_the_folder_named_count(
+def test_hive_keys_do_not_depend_on_what_is_named(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """They are those of the path as it is named, be it the file, its folder or one above."""
-    write(tmp_path / "n=0" / "data" / "year=2020" / "lang=en" / "x.parquet", {"text": ["a"]})
-    monkeypatch.chdir(tmp_path / "n=0")
-    for named in ("data", "data/year=2020", "data/year=2020/lang=en", "data/*/*/x.parquet"):
+    """They are those of the whole path, be the file named, its folder or one above."""
+    folder = tmp_path / "data" / "year=2020" / "lang=en"
+    write(folder / "x.parquet", {"text": ["a"]})
+    monkeypatch.chdir(folder)
+    for named in (".", "x.parquet", "../..", tmp_path, folder.parent, "../../*/*/x.parquet"):
         table = metadata_of(read(named)[0])
         assert table.to_pylist() == [{"year": 2020, "lang": "en"}], named
 
@@ -326,14 +327,58 @@ def test_a_file_keeps_its_label(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     one, other = tmp_path / "a" / "x.parquet", tmp_path / "b" / "x.parquet"
     for path in (one, other):
         write(path, {"text": ["a"]})
-    [file] = find_files([str(one)])
+    known = known_files(one)
     for are_kept in (False, True):
-        labels = Labels({file.identity: file.label}, are_kept=are_kept)
+        labels = Labels(known, are_kept=are_kept)
         assert labels_of(tmp_path, labels=labels) == ["x.parquet", "b/x.parquet"]
         monkeypatch.chdir(tmp_path / "b")
         assert labels_of(Path("../b/../a"), labels=labels) == ["x.parquet"]
         wanted = "b/x.parquet" if are_kept else "x.parquet"
         assert labels_of(other, labels=labels) == [wanted]
+
+
+def test_a_file_that_was_moved_keeps_its_label(tmp_path: Path) -> None:
+    """One that is not where it was any more is known by its name and size, and of several by the
+    folders above; one of another size is another file."""
+    for name, text in [("a", "one"), ("b", "two")]:
+        write(tmp_path / "old" / name / "x.parquet", {"text": [text]})
+    labels = Labels(known_files(tmp_path / "old"), are_kept=True)
+    assert sorted(known.label for known in labels.known.values()) == ["a/x.parquet", "b/x.parquet"]
+    (tmp_path / "old").rename(tmp_path / "new")
+    assert labels_of(tmp_path / "new" / "b", labels=labels) == ["b/x.parquet"]
+    assert labels_of(tmp_path / "new", labels=labels) == ["a/x.parquet", "b/x.parquet"]
+    write(tmp_path / "new" / "b" / "x.parquet", {"text": ["three, which is longer"] * 9})
+    assert labels_of(tmp_path / "new" / "b", labels=labels) == ["x.parquet"]
+
+
+def known_files(*sources: Path) -> dict[str, KnownFile]:
+    """What an index of some sources would know of their files."""
+    return {
+        source.file.identity: KnownFile(source.file.label, source.stamp[0])
+        for source in open_files([str(source) for source in sources])
+    }
+
+
+def test_a_path_through_a_link_is_the_one_that_the_system_follows(tmp_path: Path) -> None:
+    """`..` behind a link leads to the folder above the one that it points to."""
+    write(tmp_path / "x.parquet", {"text": ["wrong"]})
+    write(tmp_path / "other" / "x.parquet", {"text": ["right"]})
+    (tmp_path / "other" / "deep").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "other" / "deep")
+    assert texts_of(read(f"{tmp_path}/link/../x.parquet")[0]) == ["right"]
+
+
+def test_equal_names_in_two_archives_are_two_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Files of file systems of one kind are told apart by the systems."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("one", "two"):
+        write(tmp_path / name / "x.parquet", {"text": [name]})
+        shutil.make_archive(name, "zip", tmp_path / name)
+    batches, _ = read(*(f"zip://x.parquet::{name}.zip" for name in ("one", "two")))
+    assert texts_of(batches) == ["one", "two"]
+    assert len(set(ids_of(batches))) == 2
 
 
 @pytest.mark.parametrize("value", ["007", "1.5", "+1", "9" * 20])
@@ -619,7 +664,7 @@ def test_sensible_columns_are_found(
         ({"a": ["x"], "n": [1]}, {"id": "m"}, r"no column 'm'; it has: a, n\."),
         ({"a": ["x"], "n": [0.5]}, {"id": "n"}, r"'n'.*double"),
         ({"a": ["x"], "n": [1]}, {"metadata": ("m",)}, r"no column 'm'; it has: a, n\."),
-        ({"a": ["x"], "N": [1], "n": [1]}, {}, r"'N' and 'n'"),
+        ({"a": ["x"], "N": [1], "n": [1]}, {}, r"'n', and there is 'N'"),
         ({"a": ["x"], "": [1]}, {}, r"without a name"),
         ({"a": ["x"], "__row": [1]}, {}, r"'__row'.*reserved"),
         ({"a": ["x"], "file_index": [1]}, {}, r"'file_index'.*reserved"),

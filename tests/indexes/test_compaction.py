@@ -113,6 +113,9 @@ def test_uses_of_words_stay(
     # How many there were before the sample is known as well, and after deletions about.
     n_bank, exactly = count_uses(layout, [merged], hash_text("bank")), cap > 9 or not deleted
     assert n_bank == pytest.approx(80 - len(deleted), abs=0 if exactly else 8)
+    few = delete(layout, merged, *range(2, merged.n_documents))
+    left = merge_segments(layout, [few], 16, NO_DOCUMENTS, basis)
+    assert count_uses(layout, [left], hash_text("bank")) <= (2 if cap > 9 else 20)
     assert list(SegmentCheck(layout, merged, 16, basis, str.casefold).problems()) == []
 
 

@@ -156,6 +156,8 @@ def test_columns_that_differ_in_case(refuse_index: Refuse, tmp_path: Path) -> No
     """Metadata columns that SQL cannot tell apart are refused."""
     path = write_corpus(tmp_path / "a.parquet", ["x"], Year=[1], year=[2])
     refuse_index(path, words=("'Year'", "'year'"))
+    first = write_corpus(tmp_path / "first.parquet", ["x"])
+    refuse_index(first, path, words=("a.parquet", "'Year'", "'year'"))
 
 
 def test_a_file_name_that_is_no_text(tmp_path: Path, small_corpus: Path, tiny_model: Path) -> None:

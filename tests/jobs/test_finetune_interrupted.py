@@ -114,11 +114,11 @@ def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
         training=training,
     )
     with monkeypatch.context() as patched:
-        patched.setattr(devices, "_has_bf16", lambda _: False)
+        patched.setattr(devices, "has_bf16", lambda _: False)
         patched.setattr(loop, "finish_checkpoint", interrupt)
         with pytest.raises(KeyboardInterrupt):
             finetune(options)
-    monkeypatch.setattr(devices, "_has_bf16", lambda _: True)
+    monkeypatch.setattr(devices, "has_bf16", lambda _: True)
     with pytest.raises(RequestError, match=r"begun by 1 process in fp32, and .* in bf16"):
         finetune(options)
 

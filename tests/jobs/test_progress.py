@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
 
 from corpora import write_corpus
+from rich.text import Text
 from synthetic import commit, unit_rows, write_segment
 
 from embedder.encoders import EncoderOptions
@@ -13,6 +15,7 @@ from jobs.build import build_index
 from jobs.compact import compact_index
 from jobs.plan import BuildOptions
 from jobs.progress import Progress
+from jobs.screen import open_screen
 
 
 class Noted(Progress):
@@ -40,7 +43,8 @@ def test_a_build_shows_the_vectors_of_its_faiss_structure(
     """After encoding, vectors are counted and no longer documents and tokens."""
     path, progress = write_corpus(tmp_path / "a.parquet", short_texts[:20]), Noted()
     options = EncoderOptions(model=str(tiny_model))
-    build_index(BuildOptions(sources=(str(path),), out=tmp_path / "i", encoder=options), progress)
+    asked = BuildOptions(sources=(str(path),), out=tmp_path / "i", encoder=options, senses=False)
+    build_index(asked, progress)
     assert any("tokens/s" in line for line in progress.lines)
     assert built(progress, 20)
 
@@ -52,3 +56,12 @@ def test_a_compaction_shows_the_vectors_of_its_faiss_structure(tmp_path: Path) -
     commit(layout, [write_segment(layout, name, unit_rows(30)) for name in "ab"])
     compact_index(layout, progress)
     assert built(progress, 60)
+
+
+def test_texts_do_not_command_a_terminal() -> None:
+    """Control characters of a corpus are shown as what cannot be shown."""
+    stream = io.StringIO()
+    open_screen(stream).print(Text("a\x1b]0;owned\x07\x9b2Jb\tc\nd"))
+    assert "\x1b" not in stream.getvalue() and "\x9b" not in stream.getvalue()
+    assert stream.getvalue().startswith("a\ufffd]0;owned")
+    assert "c\nd" in stream.getvalue()

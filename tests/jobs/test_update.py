@@ -127,6 +127,45 @@ def test_files_of_one_name_do_not_replace_each_other(build: Command, tmp_path: P
     assert build(tmp_path / "hive")["n_documents"] == 10
 
 
+def test_an_index_and_its_files_can_be_moved_together(
+    build: Command, out: Path, tmp_path: Path, run: Run, tiny_model: Path
+) -> None:
+    """In another folder nothing is to be done, and what was deleted stays deleted."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        table = pa.table({"text": [f"bank number {n} of {name}" for n in range(5)]})
+        pq.write_table(table, tmp_path / name / "x.parquet")
+    build(tmp_path / "a" / "x.parquet")
+    build(tmp_path / "b" / "x.parquet", "--add")
+    assert run("delete", out, "--where", "id = 'x.parquet:0'").returncode == 0
+    new = tmp_path / "new"
+    new.mkdir()
+    for name in ("a", "b", out.name):
+        (tmp_path / name).rename(new / name)
+    asked = (new / "a" / "x.parquet", new / "b" / "x.parquet", "--out", new / out.name)
+    done = run("index", *asked, "--model", tiny_model, "--format", "json")
+    found = summary(done)
+    assert (found["n_documents"], found["n_added"], found["n_removed"]) == (9, 0, 0)
+
+
+def test_the_files_of_a_killed_run_keep_their_labels(
+    build: Command, out: Path, tmp_path: Path, run: Run, tiny_model: Path
+) -> None:
+    """A first run that was killed says whose its documents are: files of the same name that are
+    added do not replace them."""
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        table = pa.table({"text": [f"bank number {n} of {name}" for n in range(5)]})
+        pq.write_table(table, tmp_path / name / "x.parquet")
+    layout = Layout(out)
+    build(tmp_path / "a" / "x.parquet")
+    whole = read_manifest(layout)
+    write_manifest(layout, replace(whole, n_settled=0, generations=(), senses=None))
+    done = build(tmp_path / "b" / "x.parquet", "--add")
+    assert not {"x.parquet:0"} & {id_ for id_, text, _ in stored(out) if text.endswith("b")}
+    assert done["n_duplicate_ids"] == 0
+
+
 def test_what_changes_is_said_before(
     run: Run, build: Command, out: Path, tmp_path: Path, short_texts: list[str]
 ) -> None:

@@ -12,8 +12,6 @@ from embedder.tokens import MASKS, Tokenizer
 
 PieceIds = npt.NDArray[np.int64]
 
-"""What a mask is called by the kinds of BERT."""
-
 
 @dataclass(frozen=True)
 class SpecialPieces:
