@@ -32,7 +32,13 @@ def test_json_agrees_with_the_manifest(run: Run, tiny_index: Path, small_corpus:
     assert found["columns"]["metadata"] == ["title", "url", "year", "lang"]
     assert found["fingerprint"] == manifest.encoder.fingerprint
     assert found["sources"] == [
-        {"name": str(small_corpus), "n_rows": 300, "size": small_corpus.stat().st_size}
+        {
+            "name": str(small_corpus),
+            "identity": f"local:{small_corpus}",
+            "label": small_corpus.name,
+            "n_rows": 300,
+            "size": small_corpus.stat().st_size,
+        }
     ]
     assert manifest.basis is not None and manifest.senses is not None
     assert found["senses"] == {

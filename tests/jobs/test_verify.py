@@ -506,7 +506,7 @@ WORDS: dict[str, tuple[Table, str]] = {
     "columns": (lambda table: table.drop_columns(["form"]), "is damaged"),
     "no use": (
         lambda table: pa.concat_tables(
-            [table, pa.table([[(1 << 64) - 1], ["never"], [9]], schema=table.schema)]
+            [table, pa.table([[(1 << 64) - 1], ["never"], [9], [0]], schema=table.schema)]
         ),
         "has another hash than its form",
     ),
