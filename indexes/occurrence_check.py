@@ -51,7 +51,7 @@ class OccurrenceCheck:
         self._folder = layout.segment(segment.id)
         self._hashes: dict[str, int] = {}
         self._words: Hashes = np.empty(0, dtype=np.uint64)
-        self._n_uses: Counts = np.empty(0, dtype=np.int64)
+        self._n_held: Counts = np.empty(0, dtype=np.int64)
 
     def problems(self) -> Iterator[Problem]:
         """All that is wrong; codes and words take memory by the block, and so do texts."""
@@ -74,8 +74,7 @@ class OccurrenceCheck:
             yield Problem.of(path, "a value is null")
             return
         self._words = table["word"].to_numpy().astype(np.uint64)
-        # Those that the segment has to hold.
-        self._n_uses = table["n_uses"].to_numpy() - table["n_left_out"].to_numpy()
+        self._n_held = table["n_uses"].to_numpy() - table["n_left_out"].to_numpy()
         faults = Faults(path, "word")
         forms = table["form"].to_pylist()
         hashes = np.fromiter(map(hash_text, forms), dtype=np.uint64, count=len(forms))
@@ -120,7 +119,7 @@ class OccurrenceCheck:
             first = last
         yield from faults.problems()
         words = Faults(path.with_name(WORDS_FILE), "word")
-        is_other = (counts != self._n_uses) | (counts == 0)
+        is_other = (counts != self._n_held) | (counts == 0)
         words.note("has another number of uses", np.flatnonzero(is_other))
         yield from words.problems()
 

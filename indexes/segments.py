@@ -22,7 +22,7 @@ from indexes.durable import NPY_ERRORS, create_file, publish_folder, temporary_b
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, VECTORS_FILE, Layout
 from indexes.manifest import SegmentRecord, SenseBasis, ShardRecord
 from indexes.npy import NPY_HEADER_BYTES, npy_header
-from indexes.occurrences import NONE_LEFT_OUT, OccurrenceWriter
+from indexes.occurrence_writer import NONE_LEFT_OUT, OccurrenceWriter
 from indexes.parquet_writer import ParquetWriter
 
 COMPRESSION = "zstd"

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -47,7 +47,7 @@ from jobs.sink import SegmentSink, known_texts
 from jobs.source_labels import source_records
 from jobs.stream import (
     NOTHING_ENCODED,
-    EncodedPassage,
+    EncodedPassages,
     cut_rows,
     encode_windows,
     gather_windows,
@@ -98,7 +98,7 @@ class _Build:
         self._width = plan.encoder.encoder.spec.width
         self._sink: SegmentSink | None = None
         self._basis: Basis | None = None
-        self._encoded: Mapping[bytes, EncodedPassage] = NOTHING_ENCODED  # for the basis
+        self._encoded: EncodedPassages = NOTHING_ENCODED  # for the basis
         self._whole_ids: set[str] = set()
         self._excluded = NO_KEYS  # documents that were deleted on request and stay out
         self._excluded_file: tuple[str, FileRecord] | None = None

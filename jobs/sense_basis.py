@@ -25,7 +25,7 @@ from indexes.layout import FUNCTION_WORDS_FILE, PROJECTION_FILE, Layout
 from indexes.manifest import SenseBasis
 from indexes.npy import npy_bytes
 from jobs.progress import Progress
-from jobs.stream import EncodedPassage
+from jobs.stream import EncodedPassage, EncodedPassages
 
 FUNCTION_WORD_TEXTS = 2000
 PROJECTION_TEXTS = 200
@@ -46,19 +46,6 @@ class Basis:
     projection: Projection
 
 
-@dataclass(frozen=True)
-class FittedBasis:
-    """A basis, and what came of fitting it.
-
-    Args:
-        basis: the basis.
-        encoded: the passages that it was fitted on, by their hashes, not to be encoded again.
-    """
-
-    basis: Basis
-    encoded: dict[bytes, EncodedPassage]
-
-
 def make_basis(
     layout: Layout,
     encoder: TextEncoder,
@@ -66,7 +53,7 @@ def make_basis(
     texts: Sequence[str],
     cap: int,
     progress: Progress,
-) -> tuple[SenseBasis, dict[bytes, EncodedPassage]]:
+) -> tuple[SenseBasis, EncodedPassages]:
     """Find the function words and fit the projection on a sample of a corpus, and write both.
 
     Args:
@@ -78,10 +65,10 @@ def make_basis(
         progress: told of every batch.
 
     Returns:
-        What was written, and the passages that were encoded for it, by their hashes.
+        What was written, and the passages that were encoded for it.
     """
-    fitted = fit_basis(encoder, chunking, texts, progress)
-    words, projection = fitted.basis.finder.function_words, fitted.basis.projection
+    basis, encoded = fit_basis(encoder, chunking, texts, progress)
+    words, projection = basis.finder.function_words, basis.projection
     array = np.vstack([projection.mean[None], projection.components.T])
     contents = {
         FUNCTION_WORDS_FILE: json.dumps(sorted(words), ensure_ascii=False).encode(),
@@ -90,13 +77,14 @@ def make_basis(
     name = digest_of([cap, *(content.hex() for content in contents.values())])[:32]
     files = publish_contents(layout.sense_folder(name), contents)
     record = SenseBasis(id=name, cap=cap, n_components=projection.n_components, files=files)
-    return record, fitted.encoded
+    return record, encoded
 
 
 def fit_basis(
     encoder: TextEncoder, chunking: ChunkSpec, texts: Sequence[str], progress: Progress
-) -> FittedBasis:
-    """The function words of a sample of a corpus, and a projection of its other words' uses."""
+) -> tuple[Basis, EncodedPassages]:
+    """The function words of a sample of a corpus and a projection of its other words' uses, and
+    the passages that were encoded for it."""
     finder = WordFinder(find_function_words(texts))
     few = random.Random(SEED).sample(list(texts), min(len(texts), PROJECTION_TEXTS))
     # Several threads add up in any order, and the projection is to be the same everywhere.
@@ -110,7 +98,7 @@ def fit_basis(
             passage.hash: EncodedPassage(passage.row, encode_codes(projection.apply(passage.uses)))
             for passage in passages
         }
-    return FittedBasis(Basis(finder, projection), encoded)
+    return Basis(finder, projection), encoded
 
 
 def open_basis(layout: Layout, record: SenseBasis) -> Basis:

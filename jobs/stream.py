@@ -83,7 +83,10 @@ class EncodedPassage:
     codes: Codes
 
 
-NOTHING_ENCODED: Mapping[bytes, EncodedPassage] = {}
+EncodedPassages = Mapping[bytes, EncodedPassage]
+"""Passages by the hashes of their texts."""
+
+NOTHING_ENCODED: EncodedPassages = {}
 
 
 def cut_rows(
@@ -143,7 +146,7 @@ def encode_windows(
     encoder: TextEncoder,
     known: KnownTexts,
     projection: Projection | None = None,
-    encoded: Mapping[bytes, EncodedPassage] = NOTHING_ENCODED,
+    encoded: EncodedPassages = NOTHING_ENCODED,
     *,
     first_segment: int,
     progress: Progress,
@@ -156,7 +159,7 @@ def encode_windows(
         encoder: the encoder.
         known: texts that have a vector; the new ones are added.
         projection: of the vectors of words, for an index with senses.
-        encoded: passages that were encoded before, by their hashes, for an index with senses.
+        encoded: passages that were encoded before, for an index with senses.
         first_segment: number of the first shard's segment among the places of `known`.
         progress: told of every batch.
         stop: when set, the work ends between two batches.

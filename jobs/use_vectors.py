@@ -21,10 +21,10 @@ def stored_encoder(encoder: TextEncoder, uses: Sequence[Use]) -> UseEncoder:
     texts = list(dict.fromkeys(use.text for use in uses))[:FUNCTION_WORD_TEXTS]
     window = encoder.encoder.spec.max_tokens
     chunking = ChunkSpec(overflow=Overflow.TRUNCATE, window=window, stride=window)
-    projection = fit_basis(encoder, chunking, texts, Progress()).basis.projection
+    basis, _ = fit_basis(encoder, chunking, texts, Progress())
 
     def encode(uses: Sequence[Use]) -> Rows:
-        return decode_codes(encode_codes(projection.apply(encode_uses(encoder, uses))))
+        return decode_codes(encode_codes(basis.projection.apply(encode_uses(encoder, uses))))
 
     return encode
 

@@ -15,7 +15,7 @@ from indexes.compaction import merge_segments, plan_compaction
 from indexes.deletions import HashSet, delete_documents, read_keys
 from indexes.documents import passage_documents, read_documents, read_passages
 from indexes.layout import Layout
-from indexes.manifest import SegmentRecord
+from indexes.manifest import SegmentRecord, SenseBasis
 from indexes.occurrences import read_forms
 from indexes.segment_check import SegmentCheck
 from indexes.segments import open_vectors
@@ -84,16 +84,9 @@ def uses(layout: Layout, segments: list[SegmentRecord], cap: int) -> dict[str, l
     return found
 
 
-@pytest.mark.parametrize("deleted", [(), (0, 5, 33)])
-@pytest.mark.parametrize("cap", [9, 1000])
-def test_uses_of_words_stay(
-    layout: Layout, monkeypatch: pytest.MonkeyPatch, deleted: tuple[int, ...], cap: int
-) -> None:
-    """The uses of every word in live documents, and their codes, are the same before and after,
-    also where only a sample is kept of them."""
-    monkeypatch.setattr("indexes.documents.BATCH_ROWS", 7)
-    basis = make_basis(layout, cap)
-    run = [
+def two_segments(layout: Layout, basis: SenseBasis) -> list[SegmentRecord]:
+    """Segments of 40 documents each, with words in common."""
+    return [
         write_segment(
             layout,
             name,
@@ -103,6 +96,18 @@ def test_uses_of_words_stay(
         )
         for seed, name in enumerate(["river", "city"])
     ]
+
+
+@pytest.mark.parametrize("deleted", [(), (0, 5, 33)])
+@pytest.mark.parametrize("cap", [9, 1000])
+def test_uses_of_words_stay(
+    layout: Layout, monkeypatch: pytest.MonkeyPatch, deleted: tuple[int, ...], cap: int
+) -> None:
+    """The uses of every word in live documents, and their codes, are the same before and after,
+    also where only a sample is kept of them."""
+    monkeypatch.setattr("indexes.documents.BATCH_ROWS", 7)
+    basis = make_basis(layout, cap)
+    run = two_segments(layout, basis)
     if deleted:
         run[0] = delete(layout, run[0], *deleted)
     before = uses(layout, run, cap)
@@ -126,16 +131,7 @@ def test_parts_make_no_difference(
     """The uses of words are the same, and in the same order, whatever is in memory at once; the
     files that they go through are gone after."""
     basis = make_basis(layout, 1000)
-    run = [
-        write_segment(
-            layout,
-            name,
-            unit_rows(40, seed=seed),
-            texts=[f"word{i % 7} of the {name} bank number {i}" for i in range(40)],
-            basis=basis,
-        )
-        for seed, name in enumerate(["river", "city"])
-    ]
+    run = two_segments(layout, basis)
 
     def words() -> list[tuple[int, list[int], list[int], list[int]]]:
         return [

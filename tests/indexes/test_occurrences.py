@@ -13,8 +13,8 @@ from embedder.errors import IndexFormatError
 from embedder.records import Occurrences, hash_text
 from indexes.layout import OCCURRENCE_FILES, Layout
 from indexes.manifest import SegmentRecord
+from indexes.occurrence_writer import OccurrenceWriter
 from indexes.occurrences import (
-    OccurrenceWriter,
     limits_of,
     open_occurrences,
     read_occurrences,
@@ -86,8 +86,8 @@ def test_batches_and_blocks_make_no_difference(
 ) -> None:
     """The files are the same to the byte however passages come, and however few are in memory."""
     write(tmp_path / "once", TEXTS, CAP)
-    monkeypatch.setattr("indexes.occurrences.BLOCK", 7)
-    monkeypatch.setattr("indexes.occurrences.WORDS_AT_ONCE", 1)
+    monkeypatch.setattr("indexes.occurrence_writer.BLOCK", 7)
+    monkeypatch.setattr("indexes.occurrence_writer.WORDS_AT_ONCE", 1)
     write(tmp_path / "blocks", TEXTS, CAP, n_batches=13)
     for name in OCCURRENCE_FILES:
         once, blocks = ((tmp_path / folder / name).read_bytes() for folder in ("once", "blocks"))

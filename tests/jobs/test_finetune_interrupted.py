@@ -52,6 +52,19 @@ def data() -> dict[str, Any]:
     }
 
 
+def classify(path: Path, out: Path, model: Path, **training: Any) -> FinetuneOptions:
+    """What trains on a file and is measured on it, with a checkpoint after every two steps."""
+    own = {"batch": 2, "evaluate_every": 2, "device": "cpu", **training}
+    return FinetuneOptions(
+        task="classify",
+        train=(path,),
+        dev=path,
+        out=out,
+        model=str(model),
+        training=TrainingOptions(**own),
+    )
+
+
 @pytest.mark.parametrize(
     ("task", "settings"),
     [
@@ -104,15 +117,7 @@ def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
     """Where another machine would choose another, it is refused until it is asked for."""
     path = tmp_path / "data.parquet"
     pq.write_table(pa.table({"text": TEXTS, "label": [0, 1] * 3}), path)
-    training = TrainingOptions(max_steps=4, batch=2, evaluate_every=2, device="cpu")
-    options = FinetuneOptions(
-        task="classify",
-        train=(path,),
-        dev=path,
-        out=tmp_path / "out",
-        model=str(tiny_model),
-        training=training,
-    )
+    options = classify(path, tmp_path / "out", tiny_model, max_steps=4)
     with monkeypatch.context() as patched:
         patched.setattr(devices, "has_bf16", lambda _: False)
         patched.setattr(loop, "finish_checkpoint", interrupt)
@@ -121,12 +126,13 @@ def test_a_run_goes_on_in_the_precision_that_it_was_begun_in(
     monkeypatch.setattr(devices, "has_bf16", lambda _: True)
     with pytest.raises(RequestError, match=r"begun by 1 process in fp32, and .* in bf16"):
         finetune(options)
+    asked = replace(options.training, precision=TrainPrecision.FP32)
+    assert finetune(replace(options, training=asked)).record.precision == "fp32"
 
 
 STOPPING = """
 import sys
-from embedder.errors import RequestError
-from embedder.training import devices, loop
+from embedder.training import loop
 finish = loop.finish_checkpoint
 def stop(folder, step, **rest):
     finish(folder, step, **rest)
@@ -155,21 +161,14 @@ def test_two_interrupted_processes_end_with_the_same_weights(
     assert run_in_two_processes(script, "whole", *base, tmp_path / "whole").returncode == 0
     assert run_in_two_processes(script, "stopped", *base, tmp_path / "again").returncode != 0
     assert not (tmp_path / "again").exists()
-    alone = FinetuneOptions(
-        task="classify",
-        train=(path,),
-        dev=path,
-        out=tmp_path / "again",
-        model=str(tiny_model),
-        training=TrainingOptions(
-            epochs=4,
-            max_steps=6,
-            evaluate_every=2,
-            batch=2,
-            learning_rate=0.005,
-            device="cpu",
-            precision=TrainPrecision.FP32,
-        ),
+    alone = classify(
+        path,
+        tmp_path / "again",
+        tiny_model,
+        epochs=4,
+        max_steps=6,
+        learning_rate=0.005,
+        precision=TrainPrecision.FP32,
     )
     with pytest.raises(RequestError, match=r"begun by 2 processes in fp32, and .* 1 process in"):
         finetune(alone)

@@ -14,8 +14,11 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import Done, assert_refused, state, stored, summary, tree, write_corpus
 
+from embedder.encoders import EncoderOptions
 from indexes.layout import Layout
 from indexes.manifest_file import read_manifest, write_manifest
+from jobs.build import _Build, build_index
+from jobs.plan import BuildOptions
 
 Run = Callable[..., Done]
 Command = Callable[..., Any]
@@ -148,8 +151,13 @@ def test_an_index_and_its_files_can_be_moved_together(
     assert (found["n_documents"], found["n_added"], found["n_removed"]) == (9, 0, 0)
 
 
+def interrupt(*_: object) -> None:
+    """End a run as Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
 def test_the_files_of_a_killed_run_keep_their_labels(
-    build: Command, out: Path, tmp_path: Path, run: Run, tiny_model: Path
+    build: Command, out: Path, tmp_path: Path, tiny_model: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A first run that was killed says whose its documents are: files of the same name that are
     added do not replace them."""
@@ -157,13 +165,21 @@ def test_the_files_of_a_killed_run_keep_their_labels(
         (tmp_path / name).mkdir()
         table = pa.table({"text": [f"bank number {n} of {name}" for n in range(5)]})
         pq.write_table(table, tmp_path / name / "x.parquet")
-    layout = Layout(out)
-    build(tmp_path / "a" / "x.parquet")
-    whole = read_manifest(layout)
-    write_manifest(layout, replace(whole, n_settled=0, generations=(), senses=None))
+    asked = BuildOptions(
+        sources=(str(tmp_path / "a" / "x.parquet"),),
+        out=out,
+        encoder=EncoderOptions(model=str(tiny_model)),
+    )
+    with monkeypatch.context() as patched:  # segments are committed, and nothing is finished
+        patched.setattr(_Build, "_finish", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            build_index(asked)
     done = build(tmp_path / "b" / "x.parquet", "--add")
-    assert not {"x.parquet:0"} & {id_ for id_, text, _ in stored(out) if text.endswith("b")}
-    assert done["n_duplicate_ids"] == 0
+    ids = {id_: text[-1] for id_, text, _ in stored(out)}
+    assert ids == {
+        f"{label}x.parquet:{n}": f for label, f in [("", "a"), ("b/", "b")] for n in range(5)
+    }
+    assert done["n_documents"] == 10
 
 
 def test_what_changes_is_said_before(
