@@ -7,10 +7,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pyarrow as pa
-
-from embedder.errors import ColumnError, LabelError
-from embedder.whole_table import check_columns, read_whole_table, table_rows, value_in
+from embedder.errors import LabelError
+from embedder.whole_table import (
+    check_columns,
+    choose_column,
+    read_whole_table,
+    table_rows,
+    value_in,
+)
 
 TARGET_NAMES = ("targets", "target")
 """Columns that are taken for the targets, in this order."""
@@ -51,7 +55,7 @@ def read_generation_pairs(path: str | Path, columns: Mapping[str, str]) -> Gener
     """
     table = read_whole_table(path)
     source = columns.get("source", "source")
-    target = columns.get("target") or _choose_target(table, path)
+    target = choose_column(columns.get("target"), TARGET_NAMES, table, path, "--target")
     check_columns([source, target], table, path)
     pairs = []
     for number, row in enumerate(table_rows(table.select([*{source, target}])), 1):
@@ -63,17 +67,6 @@ def read_generation_pairs(path: str | Path, columns: Mapping[str, str]) -> Gener
             raise LabelError(f"{place} has an empty list in the column {target!r}.")
         pairs.append(GenerationPair(text, tuple(_text(t, target, place) for t in listed)))
     return GenerationPairs(pairs, {"source": source, "target": target})
-
-
-def _choose_target(table: pa.Table, path: str | Path) -> str:
-    for name in TARGET_NAMES:
-        if name in table.column_names:
-            return name
-    raise ColumnError(
-        f"{path} has no column {' or '.join(map(repr, TARGET_NAMES))}; it has: "
-        f"{', '.join(table.column_names)}.",
-        "Name the one with the texts to be made with --target.",
-    )
 
 
 def _text(value: Any, name: str, place: str) -> str:

@@ -18,7 +18,13 @@ import pyarrow as pa
 
 from embedder.errors import ColumnError, LabelError
 from embedder.occurrences import Use
-from embedder.whole_table import check_columns, read_whole_table, table_rows, value_in
+from embedder.whole_table import (
+    check_columns,
+    choose_column,
+    read_whole_table,
+    table_rows,
+    value_in,
+)
 
 LABEL_NAMES = ("sense", "class_id", "label")
 """Columns that are taken for the label of a use, in this order."""
@@ -84,8 +90,8 @@ def read_uses(paths: Sequence[str | Path], columns: LabelColumns) -> list[Labell
     found = []
     for path in paths:
         table = read_whole_table(path)
-        label = _choose(columns.label, LABEL_NAMES, table, path)
-        check_columns([columns.word], table, path)
+        label = choose_column(columns.label, LABEL_NAMES, table, path, "--label")
+        check_columns([label, columns.word], table, path)
         place = _Place(columns, "", table, path)
         for number, row in enumerate(table_rows(table), 1):
             word = value_in(row, columns.word, number, path)
@@ -120,7 +126,8 @@ def _read_pairs(
     path: str | Path, columns: LabelColumns, names: Sequence[str], convert: Any
 ) -> list[LabelledPair]:
     table = read_whole_table(path)
-    label = _choose(columns.label, names, table, path)
+    label = choose_column(columns.label, names, table, path, "--label")
+    check_columns([label], table, path)
     first, second = (_Place(columns, number, table, path) for number in "12")
     pairs = []
     for number, row in enumerate(table_rows(table), 1):
@@ -213,20 +220,6 @@ class _Place:
             if found := re.search(pattern, text, re.IGNORECASE):
                 return Use(text, *found.span())
         raise LabelError(f"Row {number} of {self._path}: {target!r} is not in {text[:80]!r}.")
-
-
-def _choose(asked: str | None, names: Sequence[str], table: pa.Table, path: str | Path) -> str:
-    if asked is not None:
-        check_columns([asked], table, path)
-        return asked
-    for name in names:
-        if name in table.column_names:
-            return name
-    raise ColumnError(
-        f"{path} has no column {' or '.join(map(repr, names))}; it has: "
-        f"{', '.join(table.column_names)}.",
-        "Name the one with the labels with --label.",
-    )
 
 
 def _text(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> str:

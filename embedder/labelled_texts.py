@@ -12,7 +12,7 @@ import pyarrow as pa
 from embedder.columns import is_text
 from embedder.errors import ColumnError, LabelError
 from embedder.heads.protocol import Label
-from embedder.whole_table import check_columns, read_whole_table
+from embedder.whole_table import check_columns, choose_column, read_whole_table
 
 LABEL_NAMES = ("label_name", "label")
 """Columns that are taken for the label, in this order: names say more than numbers."""
@@ -61,27 +61,11 @@ def read_labelled_texts(
     """
     table = read_whole_table(path)
     names = {role: columns.get(role) or role for role in roles}
-    names["label"] = columns.get("label") or first_column(LABEL_NAMES, table, path, "--label")
+    names["label"] = choose_column(columns.get("label"), LABEL_NAMES, table, path, "--label")
     check_columns(list(names.values()), table, path)
     sides = tuple(_texts(table, names[role], path) for role in roles)
     labels = _labels(table, names["label"], path)
     return LabelledTexts(path=str(path), columns=names, sides=sides, labels=labels)
-
-
-def first_column(names: Sequence[str], table: pa.Table, path: str | Path, option: str) -> str:
-    """The first of some columns that a table has.
-
-    Raises:
-        ColumnError: it has none of them.
-    """
-    for name in names:
-        if name in table.column_names:
-            return name
-    raise ColumnError(
-        f"{path} has no column {' or '.join(map(repr, names))}; it has: "
-        f"{', '.join(table.column_names)}.",
-        f"Name one with {option}.",
-    )
 
 
 def is_label_type(kind: pa.DataType) -> bool:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from embedder.errors import ColumnError, LabelError
+from embedder.errors import LabelError
 from embedder.pairs import text_in
-from embedder.whole_table import check_columns, read_whole_table, table_rows
+from embedder.whole_table import check_columns, choose_column, read_whole_table, table_rows
 
 QUERY_NAMES = ("query", "question", "anchor")
 POSITIVE_NAMES = ("positive", "context", "passage")
@@ -42,10 +42,11 @@ def read_retrieval_pairs(
     """
     asked = columns or {}
     table = read_whole_table(path)
-    there = table.column_names
-    query = _choose("query", QUERY_NAMES, asked, there, path)
-    positive = _choose("positive", POSITIVE_NAMES, asked, there, path)
-    negative = asked.get("negative") or next((n for n in NEGATIVE_NAMES if n in there), None)
+    query = choose_column(asked.get("query"), QUERY_NAMES, table, path, "--query")
+    positive = choose_column(asked.get("positive"), POSITIVE_NAMES, table, path, "--positive")
+    negative = asked.get("negative") or next(
+        (n for n in NEGATIVE_NAMES if n in table.column_names), None
+    )
     wanted = [name for name in (query, positive, negative) if name is not None]
     check_columns(wanted, table, path)
     return [
@@ -56,24 +57,6 @@ def read_retrieval_pairs(
         )
         for number, row in enumerate(table_rows(table.select(wanted)), 1)
     ]
-
-
-def _choose(
-    role: str,
-    names: Sequence[str],
-    asked: Mapping[str, str],
-    there: Sequence[str],
-    path: str | Path,
-) -> str:
-    if asked.get(role):
-        return asked[role]
-    for name in names:
-        if name in there:
-            return name
-    raise ColumnError(
-        f"{path} has no column {' or '.join(map(repr, names))}; it has: {', '.join(there)}.",
-        f"Name it with --{role}.",
-    )
 
 
 def _texts_in(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> tuple[str, ...]:

@@ -13,8 +13,8 @@ from embedder.bio import first_break, is_bio
 from embedder.columns import is_text
 from embedder.errors import ColumnError, LabelError
 from embedder.heads.protocol import Label
-from embedder.labelled_texts import first_column, is_label_type, refuse_rows
-from embedder.whole_table import check_columns, read_whole_table
+from embedder.labelled_texts import is_label_type, refuse_rows
+from embedder.whole_table import check_columns, choose_column, read_whole_table
 
 TAG_NAMES = ("tags", "ner_tags", "upos", "pos_tags")
 """Columns that are taken for the tags, in this order."""
@@ -56,7 +56,7 @@ def read_tagged_sentences(path: str | Path, columns: Mapping[str, str]) -> Tagge
     """
     table = read_whole_table(path)
     tokens = columns.get("tokens") or "tokens"
-    tags = columns.get("tags") or first_column(TAG_NAMES, table, path, "--tags")
+    tags = choose_column(columns.get("tags"), TAG_NAMES, table, path, "--tags")
     check_columns([tokens, tags], table, path)
     _check_lists(table, tokens, path, are_texts=True)
     _check_lists(table, tags, path, are_texts=False)

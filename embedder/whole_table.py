@@ -75,6 +75,33 @@ def check_columns(names: Sequence[str], table: pa.Table, path: str | Path) -> No
             )
 
 
+def choose_column(
+    asked: str | None, names: Sequence[str], table: pa.Table, path: str | Path, option: str
+) -> str:
+    """The column that was asked for, else the first of some that a table has.
+
+    Args:
+        asked: the column that the user named, which may not be there.
+        names: columns that are taken where none was named.
+        table: the table.
+        path: its file.
+        option: what names the column, for the message.
+
+    Raises:
+        ColumnError: none was named, and the table has none of those.
+    """
+    if asked:
+        return asked
+    for name in names:
+        if name in table.column_names:
+            return name
+    raise ColumnError(
+        f"{path} has no column {' or '.join(map(repr, names))}; it has: "
+        f"{', '.join(table.column_names)}.",
+        f"Name one with {option}.",
+    )
+
+
 def value_in(row: Mapping[str, Any], name: str, number: int, path: str | Path) -> Any:
     """What a row has in a column.
 

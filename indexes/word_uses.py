@@ -218,13 +218,6 @@ def _spread(starts: npt.NDArray[np.int32]) -> npt.NDArray[np.uint64]:
         return (starts.astype(np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
 
 
-def live_uses(
-    layout: Layout, segment: SegmentRecord, found: SegmentOccurrences, table: PassageTable
-) -> npt.NDArray[np.bool_]:
-    """Which occurrences of a segment count: not deleted, and not those of another passage."""
-    return _are_live(_live_ranges(layout, segment, table), found.records, found.passages())
-
-
 def _live_ranges(
     layout: Layout, segment: SegmentRecord, table: PassageTable
 ) -> tuple[Numbers, Numbers]:

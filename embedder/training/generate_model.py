@@ -20,9 +20,9 @@ from embedder.heads.protocol import HeadFile, HeadTask
 from embedder.heads.text_generator import GenerateSettings, end_pieces, generation_config
 from embedder.tokens import Pieces, Tokenizer
 from embedder.training.encoder import copy_tokenizer, write_reading
-from embedder.training.label_models import IGNORED, collate_labels
+from embedder.training.label_models import collate_labels
 from embedder.training.pretraining.language_model import piece_scores
-from embedder.training.run import Batch
+from embedder.training.run import IGNORED, Batch
 
 DECODERS = ("bert", "roberta", "xlm-roberta", "camembert", "electra")
 

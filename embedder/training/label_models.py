@@ -22,16 +22,13 @@ from embedder.heads.linear import LinearHead
 from embedder.heads.protocol import HeadFile
 from embedder.tokens import Pieces, plan_batches
 from embedder.training.encoder import EVALUATION_TOKENS, TrainableEncoder
-from embedder.training.run import Batch
+from embedder.training.run import IGNORED, Batch
 
 DROPOUT = 0.1
 """Of what the layer reads, as in BERT."""
 
 WEIGHT_DEVIATION = 0.02
 """Of the new layer's weights, as in BERT."""
-
-IGNORED = -100
-"""In place of a label where there is none to learn; torch's own value."""
 
 
 class TextClassifier(nn.Module):

@@ -17,6 +17,9 @@ Batch = dict[str, Tensor]
 
 Measures = dict[str, float]
 
+IGNORED = -100
+"""In place of a label where there is none to learn; torch's own value."""
+
 Report = Callable[[int, int, Mapping[str, float]], None]
 """Told after each step: its number, that of the last step, and the newest measures."""
 

@@ -20,8 +20,9 @@ from models import SENTENCES, make_model
 from embedder.checkpoint import open_checkpoint
 from embedder.errors import RequestError
 from embedder.tokens import Tokenizer
+from embedder.training.pretraining import piece_file
 from embedder.training.pretraining.examples import PretrainingExamples
-from embedder.training.pretraining.masks import IGNORED, Masker, draw_for
+from embedder.training.pretraining.masks import Masker, draw_for
 from embedder.training.pretraining.next_segments import draw_partners
 from embedder.training.pretraining.options import Objective
 from embedder.training.pretraining.piece_file import (
@@ -36,6 +37,7 @@ from embedder.training.pretraining.piece_file import (
 from embedder.training.pretraining.segments import cut_pairs
 from embedder.training.pretraining.special import SpecialPieces, read_special
 from embedder.training.pretraining.wordpiece import save_wordpiece, train_wordpiece
+from embedder.training.run import IGNORED
 
 TRAIN_TWICE = """
 import sys, pyarrow.parquet as pq
@@ -248,6 +250,37 @@ def test_packing_loses_nothing(tmp_path: Path) -> None:
     encoded = [[*ids.tolist(), sep] for ids in tokenizer.encode_inside(documents)]
     assert len(found[1]) > 3
     assert sorted(found[0] + found[1]) == sorted(encoded)
+
+
+def _watched(encode: Any, seen: list[str]) -> Any:
+    """A method of the tokenizer that keeps the texts it gets."""
+
+    def watched(tokenizer: Tokenizer, texts: Sequence[str]) -> Any:
+        seen.extend(texts)
+        return encode(tokenizer, texts)
+
+    return watched
+
+
+@pytest.mark.parametrize("changes", [{"has_starts": True}, {"has_pairs": True}], ids=str)
+def test_long_documents_are_encoded_in_parts(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes: dict[str, bool]
+) -> None:
+    """A document that is too long to be encoded at once gives the same files, though no text that
+    the tokenizer sees is longer than it may be."""
+    documents, contents = some_documents(), []
+    for name, most in (("whole", piece_file.MOST_CHARACTERS), ("parts", 20)):
+        seen: list[str] = []
+        with monkeypatch.context() as patch:
+            patch.setattr(piece_file, "MOST_CHARACTERS", most)
+            for method in ("encode_inside", "encode_inside_with_starts"):
+                patch.setattr(Tokenizer, method, _watched(getattr(Tokenizer, method), seen))
+            (tmp_path / name).mkdir()
+            write(tmp_path / name, documents, **changes)
+        files = sorted((tmp_path / name / "pieces").rglob("*.bin"))
+        contents.append({str(f.relative_to(tmp_path / name)): f.read_bytes() for f in files})
+        assert (max(map(len, seen)) > 20) == (name == "whole")
+    assert len(contents[0]) > 2 and contents[0] == contents[1]
 
 
 def test_equal_documents_are_on_one_side(tmp_path: Path) -> None:

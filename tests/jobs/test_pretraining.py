@@ -31,10 +31,10 @@ from embedder.training.pretraining.language_model import (
     piece_scores,
     transformer_of,
 )
-from embedder.training.pretraining.masks import IGNORED
 from embedder.training.pretraining.network import PretrainingNetwork
 from embedder.training.pretraining.options import Objective, PretrainingOptions
 from embedder.training.pretraining.shapes import Size
+from embedder.training.run import IGNORED
 from jobs import PretrainOptions, pretrain
 
 

@@ -17,7 +17,7 @@ from indexes.documents import read_passages
 from indexes.layout import DOCUMENTS_FILE, Layout
 from indexes.manifest_file import read_manifest
 from indexes.occurrences import open_occurrences
-from indexes.word_uses import live_uses
+from indexes.word_uses import own_ranges
 from jobs.query_encoder import QueryOptions
 from jobs.use_encoder import UseEncoder, find_use, open_use_encoder
 
@@ -37,7 +37,9 @@ def stored(tiny_index: Path) -> tuple[list[Use], Rows]:
     found, table = open_occurrences(layout, segment), read_passages(layout, segment)
     texts = pq.read_table(layout.segment(segment.id) / DOCUMENTS_FILE)["__text"].to_pylist()
     passages = found.passages()
-    rows = np.flatnonzero(live_uses(layout, segment, found, table))
+    low, high = own_ranges(table)
+    middles = table.start[passages] + found.records["start"] + found.records["length"] // 2
+    rows = np.flatnonzero((middles >= low[passages]) & (middles < high[passages]))
     uses = []
     for row in rows.tolist():
         passage, record = passages[row], found.records[row]

@@ -21,8 +21,7 @@ from embedder.checkpoint import Checkpoint
 from embedder.errors import RequestError
 from embedder.training.distillation.sentences import Teacher, hidden_loss, layer_states
 from embedder.training.pretraining.language_model import piece_scores, transformer_of
-from embedder.training.pretraining.masks import IGNORED
-from embedder.training.run import Batch, Measures
+from embedder.training.run import IGNORED, Batch, Measures
 
 TEMPERATURE = 2.0
 SOFT, HARD, HIDDEN = 5.0, 2.0, 1.0

@@ -10,12 +10,12 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from embedder.training.pretraining.masks import IGNORED, Flags, Masker, draw_for, n_to_find
+from embedder.training.pretraining.masks import Flags, Masker, draw_for, n_to_find
 from embedder.training.pretraining.next_segments import draw_partners
 from embedder.training.pretraining.options import Objective
 from embedder.training.pretraining.piece_file import Part
 from embedder.training.pretraining.special import PieceIds, SpecialPieces
-from embedder.training.run import Batch
+from embedder.training.run import IGNORED, Batch
 
 FIXED_EPOCH = (1 << 23) - 1
 """The epoch of validation, which is the same each time; no training comes as far."""

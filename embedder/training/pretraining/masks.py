@@ -15,12 +15,10 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.training.pretraining.special import PieceIds, SpecialPieces
+from embedder.training.run import IGNORED
 
 SHARE = 0.15
 MASKED, EXCHANGED = 0.8, 0.1
-IGNORED = -100
-"""Label of a piece that is not to be found."""
-
 Flags = npt.NDArray[np.bool_]
 
 

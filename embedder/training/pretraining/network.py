@@ -10,9 +10,8 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from embedder.training.pretraining.language_model import piece_scores, transformer_of
-from embedder.training.pretraining.masks import IGNORED
 from embedder.training.pretraining.options import Objective
-from embedder.training.run import Batch, Measures
+from embedder.training.run import IGNORED, Batch, Measures
 
 
 class PretrainingNetwork(nn.Module):

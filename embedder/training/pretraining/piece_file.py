@@ -209,15 +209,39 @@ def _encode(
     texts: Sequence[str], tokenizer: Tokenizer, layout: PieceLayout
 ) -> Iterator[list[Sentence]]:
     """The sentences of each text; the whole text as one where they are not needed."""
-    cut = [[t[a:b] for a, b in split_sentences(t)] if layout.has_pairs else [t] for t in texts]
-    flat = [sentence for listed in cut for sentence in listed]
+    cut = [[[*_stretches(sentence)] for sentence in _sentences(t, layout)] for t in texts]
+    flat = [stretch for listed in cut for sentence in listed for stretch in sentence]
     encoded: Iterator[Sentence]
     if layout.has_starts:
-        encoded = iter(tokenizer.encode_inside_with_starts(flat))
+        encoded = (s for part in _parts(flat) for s in tokenizer.encode_inside_with_starts(part))
     else:
-        encoded = ((ids, None) for ids in tokenizer.encode_inside(flat))
+        encoded = ((ids, None) for part in _parts(flat) for ids in tokenizer.encode_inside(part))
     for listed in cut:
-        yield [next(encoded) for _ in listed]
+        yield [_joined([next(encoded) for _ in sentence]) for sentence in listed]
+
+
+def _joined(stretches: Sequence[Sentence]) -> Sentence:
+    starts = [flags for _, flags in stretches if flags is not None]
+    ids = np.concatenate([ids for ids, _ in stretches])
+    return ids, np.concatenate(starts) if starts else None
+
+
+def _sentences(text: str, layout: PieceLayout) -> list[str]:
+    return [text[a:b] for a, b in split_sentences(text)] if layout.has_pairs else [text]
+
+
+def _stretches(text: str) -> Iterator[str]:
+    """A text in parts that can be encoded by themselves; a text of usual length is one.
+
+    No word is cut, unless it is as long as a part may be.
+    """
+    start = 0
+    while len(text) - start > MOST_CHARACTERS:
+        end = start + MOST_CHARACTERS
+        end = next((e for e in range(end, start, -1) if text[e].isspace()), end)
+        yield text[start:end]
+        start = end
+    yield text[start:]
 
 
 @contextlib.contextmanager

@@ -51,9 +51,9 @@ from embedder.training.pretraining.shapes import Size
 from embedder.training.pretraining.special import SpecialPieces, read_special
 from embedder.training.pretraining.wordpiece import (
     Batches,
-    copy_tokenizer,
     find_pad,
     save_wordpiece,
+    take_tokenizer,
     train_wordpiece,
 )
 from embedder.training.run import Batch, TrainingRun
@@ -164,7 +164,7 @@ def _write_start(folder: Path, texts: Batches, options: PretrainingOptions, seed
     """A model folder with random weights."""
     folder.mkdir()
     if options.tokenizer is not None:
-        tokenizer = copy_tokenizer(options.tokenizer, folder, max_tokens=options.length)
+        tokenizer = take_tokenizer(options.tokenizer, folder, max_tokens=options.length)
     else:
         tokenizer = train_wordpiece(texts, n_pieces=options.n_pieces, is_cased=options.is_cased)
         save_wordpiece(tokenizer, folder, is_cased=options.is_cased, max_tokens=options.length)

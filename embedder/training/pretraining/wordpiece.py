@@ -179,7 +179,7 @@ def find_pad(tokenizer: Tokenizer) -> int:
     return next((int(number) for number in found if number is not None), 0)
 
 
-def copy_tokenizer(name: str, folder: Path, *, max_tokens: int) -> Tokenizer:
+def take_tokenizer(name: str, folder: Path, *, max_tokens: int) -> Tokenizer:
     """Take the tokenizer of another model.
 
     Args:

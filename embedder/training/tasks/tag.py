@@ -20,14 +20,13 @@ from embedder.tagged_sentences import read_tagged_sentences, tag_set
 from embedder.training.devices import choose_device, n_processes
 from embedder.training.encoder import TrainableEncoder, open_trainable
 from embedder.training.label_models import (
-    IGNORED,
     WordTagger,
     collate_labels,
     piece_batches,
     set_layer,
 )
 from embedder.training.probe import MOST_EXAMPLES, fit_probe
-from embedder.training.run import Batch, Measures, TrainingRun
+from embedder.training.run import IGNORED, Batch, Measures, TrainingRun
 from embedder.training.task import TaskRequest, hold_out
 
 
