@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from indexes.sense_inventory import (
     write_inventory,
 )
 from indexes.word_uses import CodeReader, WordUses, iterate_words, read_frequent_forms
+from jobs.cores import count_cores
 from jobs.induction_pool import InductionPool
 from jobs.progress import Progress
 
@@ -85,7 +85,7 @@ def update_senses(
 
     with (
         threadpool_limits(1, user_api="blas"),  # many small products of matrices
-        closing(InductionPool(len(forms), n_cores or _n_cores())) as pool,
+        closing(InductionPool(len(forms), n_cores or count_cores())) as pool,
     ):
         record = write_inventory(layout, counted(pool), segments, basis.id)
         if pool.n_lost:
@@ -226,8 +226,3 @@ def _word(
         n_found=uses.n_found,
         n_induced=n_induced,
     )
-
-
-def _n_cores() -> int:
-    has_affinity = hasattr(os, "sched_getaffinity")
-    return len(os.sched_getaffinity(0)) if has_affinity else os.cpu_count() or 1

@@ -78,3 +78,34 @@ def test_threads_bind_the_libraries_too() -> None:
         [sys.executable, "-c", BOUND], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "1 1 1\nFalse\n"
+
+
+SHARED = """
+import os, sys
+import click
+import jobs.cores
+from jobs.cli.threads_option import threads_option
+
+jobs.cores.scheduled_cores = lambda: 64
+jobs.cores.core_share = lambda: 3
+
+@click.command()
+@threads_option
+def command(threads):
+    print(threads, os.environ["OMP_NUM_THREADS"])
+
+command([], standalone_mode=False)
+os.environ["OMP_NUM_THREADS"] = "5"
+command([], standalone_mode=False)
+command(["--threads", "7"], standalone_mode=False)
+"""
+
+
+def test_a_container_uses_no_more_threads_than_it_has_time_for() -> None:
+    """Where the time of cores is limited, as many threads are the default as it is enough for;
+    what the user says counts before."""
+    environment = {k: v for k, v in os.environ.items() if not k.endswith("_NUM_THREADS")}
+    done = subprocess.run(
+        [sys.executable, "-c", SHARED], env=environment, capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "3 3\nNone 5\n7 7\n"
