@@ -5,8 +5,9 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable
+from functools import cache
 
-from embedder.words import find_words
+from embedder.words import find_surfaces, surface_form
 
 LEAST_SHARE = 1 / 500
 """A function word is at least this share of the running words. In English that leaves the forty
@@ -28,8 +29,9 @@ def find_function_words(texts: Iterable[str]) -> frozenset[str]:
     uses: Counter[str] = Counter()
     documents: Counter[str] = Counter()
     lengths: Counter[int] = Counter()
+    look = cache(surface_form)
     for text in texts:
-        forms = [word.form for word in find_words(text)]
+        forms = [form for surface in find_surfaces(text) if (form := look(surface)) is not None]
         uses.update(forms)
         documents.update(set(forms))
         lengths[len(forms)] += 1
