@@ -41,11 +41,13 @@ class Columns:
         text: the column that holds the text.
         id: the column that identifies a document; None when ids are made from file and row.
         metadata: columns that come along, partition keys included.
+        no_ids: those that are called as ids are, where none is one, for their types hold no ids.
     """
 
     text: str
     id: str | None
     metadata: tuple[str, ...]
+    no_ids: tuple[str, ...] = ()
 
 
 def choose_columns(
@@ -78,7 +80,13 @@ def choose_columns(
         for name in metadata if request.is_metadata_required else ():
             _check_there(available, name, "--metadata", where)
     _check_names(metadata, available, where)
-    return Columns(text=text, id=id_column, metadata=tuple(metadata))
+    no_ids = _id_fields(schema, text) if id_column is None else []
+    return Columns(
+        text=text,
+        id=id_column,
+        metadata=tuple(metadata),
+        no_ids=tuple(f"{field.name} ({field.type})" for field in no_ids),
+    )
 
 
 def check_text_column(schema: pa.Schema, name: str, where: str) -> None:
@@ -142,9 +150,14 @@ def _find_text(schema: pa.Schema, where: str) -> str:
 
 
 def _find_id(schema: pa.Schema, text: str) -> str | None:
-    named = {field.name.lower(): field for field in schema if field.name != text}
-    found = [named[name] for name in ID_NAMES if name in named]
+    found = _id_fields(schema, text)
     return next((field.name for field in found if is_id(field.type)), None)
+
+
+def _id_fields(schema: pa.Schema, text: str) -> list[pa.Field]:
+    """Columns that are called as ids are."""
+    named = {field.name.lower(): field for field in schema if field.name != text}
+    return [named[name] for name in ID_NAMES if name in named]
 
 
 def is_id(kind: pa.DataType) -> bool:

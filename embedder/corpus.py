@@ -181,7 +181,8 @@ def _stamp(file: SourceFile) -> tuple[int | None, int | None]:
 
 
 def _cause(error: BaseException) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+    return line if line.endswith(".") else f"{line}."
 
 
 def partition_types(sources: Sequence[ParquetSource]) -> dict[str, pa.DataType]:

@@ -31,7 +31,8 @@ def read_whole_table(path: str | Path) -> pa.Table:
     except (OSError, ValueError, pa.ArrowException) as error:
         cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise SourceError(
-            f"{path} cannot be read as Parquet: {cause}", "Check that the file is there, and whole."
+            f"{path} cannot be read as Parquet: {cause.rstrip('.')}.",
+            "Check that the file is there, and whole.",
         ) from error
     if not table.num_rows:
         raise SourceError(f"{path} has no rows.", "There is nothing to measure.")

@@ -20,6 +20,8 @@ def open_locked(segments: Path, *, n_threads: int | None = None) -> duckdb.DuckD
     connection = duckdb.connect(":memory:")
     if n_threads is not None:
         connection.execute(f"SET threads = {n_threads}")
+    # Else a filter's times without a zone, and dates, would be those of the machine's zone.
+    connection.execute("SET TimeZone = 'UTC'")
     connection.execute(f"SET memory_limit = '{MEMORY_LIMIT}'")
     connection.execute("SET temp_directory = ''")
     # The system keeps files in memory better than two caches do.

@@ -60,6 +60,9 @@ def check_filter(
         MemoryError: it is too large.
     """
     _check_text(where)
+    # By itself, so that it does not close a parenthesis that it has not opened; its statement may
+    # be anything yet.
+    _syntax(connection, f"SELECT\n{where}\n")
     # The newlines keep a comment in the expression from hiding the closing parenthesis.
     tree = _syntax(connection, f"SELECT (\n{where}\n)")
     nodes = list(_nodes(tree)) if _is_expression(tree) else []
@@ -87,6 +90,8 @@ def cause(message: str) -> str:
 
 
 def _check_text(where: str) -> None:
+    if not where.strip():
+        raise FilterError("The filter is empty.", EXAMPLE)
     if len(where) > MAX_CHARACTERS:
         raise FilterError(
             f"The filter has {len(where):,} characters, and at most {MAX_CHARACTERS:,} are read.",

@@ -197,7 +197,11 @@ class _ParquetFile:
         self._file = create_file(path)
         self._schema = schema
         self._writer = ParquetWriter(
-            self._file, schema, compression=COMPRESSION, write_page_checksum=True
+            self._file,
+            schema,
+            compression=COMPRESSION,
+            write_page_checksum=True,
+            write_statistics=[field.name for field in schema if not _may_hold_nan(field.type)],
         )
 
     def write(self, table: pa.Table) -> None:
@@ -208,6 +212,15 @@ class _ParquetFile:
             self._writer.close()
         finally:
             self._file.close()
+
+
+def _may_hold_nan(kind: pa.DataType) -> bool:
+    """Whether statistics of a column of this type could be wrong.
+
+    The least and greatest value of a column leave NaN out, and DuckDB, for which NaN is greater
+    than all others, takes them for bounds all the same: `isnan(x)` would be true of no row.
+    """
+    return bool(pa.types.is_floating(kind) or pa.types.is_nested(kind))
 
 
 def row_checksums(vectors: HalfRows) -> npt.NDArray[np.uint32]:

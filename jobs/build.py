@@ -110,6 +110,11 @@ class _Build:
         manifest = self._first_manifest()
         if manifest.basis:
             self._basis = self._open_basis(manifest.basis)
+        if no_ids := self._plan.corpus.columns.no_ids:
+            self._progress.note(
+                f"Ids are made of file and row: {', '.join(no_ids)} holds none, for an id is text "
+                "or a whole number."
+            )
         self._progress.start_stage("comparing the sources with the index")
         ids = shard_ids(self._plan)
         whole = self._whole_segments(manifest, ids)

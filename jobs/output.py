@@ -91,7 +91,7 @@ def finite(value: Any) -> Any:
     """A value without NaN and infinities, which JSON has not: null in their place."""
     if isinstance(value, float):
         return value if math.isfinite(value) else None
-    if isinstance(value, list):
+    if isinstance(value, list | tuple):
         return [finite(item) for item in value]
     if isinstance(value, dict):
         return {key: finite(item) for key, item in value.items()}

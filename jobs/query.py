@@ -230,6 +230,9 @@ class Index:
             FilterError: the expression or a field is wrong.
             WordError: there is no such sense.
         """
+        if unknown := sorted(options.keys() - SearchOptions.__annotations__.keys()):
+            known = ", ".join(SearchOptions.__annotations__)
+            raise TypeError(f"There is no option {unknown[0]!r}; there are: {known}.")
         _check_queries(queries, k)
         fields = self.resolve_fields(options.get("fields"))
         sense = options.get("sense")
@@ -313,6 +316,12 @@ class Index:
 def _check_queries(queries: Sequence[str], k: int) -> None:
     if k < 1:
         raise RequestError(f"k is {k}, and at least 1 is wanted.", "Give -k a positive number.")
+    for number, query in enumerate(queries, 1):
+        if not isinstance(query, str):
+            raise RequestError(
+                f"Query {number} is of type {type(query).__name__}, and text is wanted.",
+                "Give several queries to search_many.",
+            )
     blank = [i for i, query in enumerate(queries) if not query.strip()]
     if blank:
         raise RequestError(f"Query {blank[0] + 1} is empty.", "Give it some words.")

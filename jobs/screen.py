@@ -12,10 +12,11 @@ if TYPE_CHECKING:
 
 CONTROLS = {
     code: "\N{REPLACEMENT CHARACTER}"
-    for code in (*range(32), *range(127, 160))
+    for code in (*range(32), *range(127, 160), *range(0x202A, 0x202F), *range(0x2066, 0x206A))
     if chr(code) not in "\t\n"
 }
-"""Characters that a terminal would obey, which texts of a corpus are not to make it do."""
+"""Characters that a terminal would obey, which texts of a corpus are not to make it do; the last
+are those that set the direction of what follows, and could show a line in another order."""
 
 
 def open_screen(stream: TextIO) -> Console:

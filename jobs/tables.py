@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import io
 import itertools
@@ -128,18 +129,23 @@ def _write(
 
 def to_json(row: Row) -> str:
     """A row as one line of JSON."""
-    return json.dumps(finite(dict(row)), ensure_ascii=False, default=str)
+    return _dumped(dict(row))
+
+
+def _dumped(value: Any) -> str:
+    return json.dumps(finite(value), ensure_ascii=False, default=_plain)
+
+
+def _plain(value: Any) -> str:
+    """What JSON has no kind for: bytes in base64, and the rest as it is printed."""
+    return base64.b64encode(value).decode() if isinstance(value, bytes) else str(value)
 
 
 def _cell(value: Any) -> Any:
     """A value in one cell of CSV."""
-    if isinstance(value, dict):
-        return to_json(value)
-    if isinstance(value, list | tuple):
-        if any(isinstance(item, dict) for item in value):
-            return json.dumps(finite(list(value)), ensure_ascii=False, default=str)
-        return "; ".join(str(_cell(item)) for item in value)
-    return finite(value)
+    if isinstance(value, dict | list | tuple):
+        return _dumped(value)
+    return _plain(value) if isinstance(value, bytes) else finite(value)
 
 
 def _write_parquet(rows: Iterable[Row], columns: Sequence[str], file: IO[bytes]) -> None:

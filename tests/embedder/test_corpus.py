@@ -707,3 +707,14 @@ def test_a_column_that_a_later_file_lacks_is_left_out_there(tmp_path: Path) -> N
     batches, _ = read(tmp_path)
     assert ids_of(batches) == ["i", "b.parquet:0"]
     assert [batch.metadata.schema.names for batch in batches] == [["year"], []]
+
+
+def test_columns_that_could_be_ids_are_told(tmp_path: Path) -> None:
+    """A column that is called as an id is, and cannot be one, is not passed over in silence, unless
+    another one is."""
+    path = write(tmp_path / "a.parquet", {"text": ["a"], "id": [1.5], "uuid": [b"x"]})
+    columns = open_corpus([path]).columns
+    assert columns.id is None and columns.no_ids == ("id (double)", "uuid (binary)")
+    path = write(tmp_path / "b.parquet", {"text": ["a"], "id": [1.5], "uuid": ["x"]})
+    columns = open_corpus([path]).columns
+    assert columns.id == "uuid" and columns.no_ids == ()

@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 HOSTILE = [
+    # nothing, and what closes a parenthesis that it has not opened
+    "",
+    " \n",
+    "false) OR (n = 3",
+    "true) AND (n < 3",
     # files and addresses
     "read_text('/etc/passwd') = ''",
     "read_blob('/etc/passwd') = ''",

@@ -146,7 +146,7 @@ def test_functions_without_parentheses(store: MetadataStore) -> None:
         ("nope = 1", "nope"),
         ("n = ANY (SELECT 1)", "without a query"),
         ("n >", "syntax error"),
-        ("", "does not work"),
+        ("", "empty"),
         ("text", "does not work"),
         ("name::INT = 1", "does not work"),
         ("n // 0 = 1", "Division by zero"),

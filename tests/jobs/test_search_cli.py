@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import csv
 import json
 import os
@@ -16,6 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 from corpora import Done, assert_refused, tree
 
+from embedder.errors import RequestError
 from jobs import Hit, open_index
 
 Run = Callable[..., Done]
@@ -274,3 +276,39 @@ def test_any_locale(run: Run, tiny_index: Path) -> None:
     done = run("search", "größe", "--index", tiny_index, "-k", "1", env=env)
     assert done.returncode == 0, done.stderr
     assert "── größe" in done.stdout
+
+
+def test_values_of_every_kind_round_trip(tiny_model: Path, run: Run, tmp_path: Path) -> None:
+    """In CSV and JSON a nested value is JSON, with nulls as such, and bytes are in base64."""
+    values: dict[str, Any] = {
+        "names": ["x; y", "z", None],
+        "pair": {"a": [1, None], "b": "q"},
+        "raw": b"\x03\x00\xff",
+    }
+    table = pa.table(
+        {"id": ["1"], "text": ["the bank of a river"], **{k: [v] for k, v in values.items()}}
+    )
+    pq.write_table(table, tmp_path / "kinds.parquet")
+    built = run(
+        "index", tmp_path / "kinds.parquet", "--model", tiny_model, "--out", "k.index", cwd=tmp_path
+    )
+    assert built.returncode == 0, built.stderr
+    for form in ("csv", "jsonl"):
+        done = run("search", "--index", "k.index", "bank", "--format", form, cwd=tmp_path)
+        if form == "csv":
+            [row] = csv.DictReader(done.stdout.splitlines())
+            found = {k: row[k] if k == "raw" else json.loads(row[k]) for k in values}
+        else:
+            found = {k: json.loads(done.stdout)["metadata"][k] for k in values}
+        assert base64.b64decode(found["raw"]) == values["raw"]
+        assert {k: found[k] for k in ("names", "pair")} == {k: values[k] for k in ("names", "pair")}
+
+
+def test_what_python_is_asked_is_checked(tiny_index: Path) -> None:
+    """A query that is no text, and an option that there is none of, are refused."""
+    with open_index(tiny_index) as index:
+        for query in (5, None, ["a", "b"]):
+            with pytest.raises(RequestError, match="text is wanted"):
+                index.search(query)  # type: ignore[arg-type]
+        with pytest.raises(TypeError, match=r"no option 'senses'; there are: .*with_senses"):
+            index.search("bank", senses=False)  # type: ignore[call-arg]
