@@ -25,6 +25,7 @@ import pyarrow as pa
 from embedder.errors import OutputError, RequestError
 from indexes.durable import make_folder, record_bytes, record_file, replace_file
 from indexes.lock import hold_lock
+from jobs.working_folder import refuse_foreign
 
 REQUEST = "request.json"
 ENDING = ".arrow"
@@ -142,6 +143,7 @@ def open_parts(
     """
     folder = work_folder(out)
     try:
+        refuse_foreign(folder, _is_ours)
         make_folder(folder)
         with hold_lock(folder / "lock"):
             _begin(folder, request, restart=restart)
@@ -158,6 +160,11 @@ def open_parts(
             f"{out} cannot be written: {error.strerror or error}.",
             "What was answered is kept; run the same command again to go on.",
         ) from error
+
+
+def _is_ours(name: str) -> bool:
+    """Whether a file is one that a killed run leaves."""
+    return name == REQUEST or name.startswith(".") or bool(_read_name(Path(name))[2])
 
 
 def work_folder(out: Path) -> Path:

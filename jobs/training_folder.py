@@ -35,6 +35,7 @@ from jobs.model_card import CURVE_FILE, write_card
 from jobs.output import check_new_folder, finite
 from jobs.progress import Progress
 from jobs.training_summary import TrainingSummary
+from jobs.working_folder import refuse_foreign
 
 METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
 ENDING = ".training"
@@ -113,6 +114,7 @@ def training_room(final: Path, request: Mapping[str, Any], *, restart: bool) -> 
         return
     try:
         make_folder(final.parent)
+        refuse_foreign(room, ROOM_FILES.__contains__)
         room.mkdir(exist_ok=True)
         with hold_lock(room / "lock"):
             _enter(room, request, restart=restart)

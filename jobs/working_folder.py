@@ -4,12 +4,30 @@ from __future__ import annotations
 
 import contextlib
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from embedder.errors import OutputError
 from indexes.durable import make_folder, temporary_beside
 from indexes.lock import hold_lock
+
+
+def refuse_foreign(folder: Path, is_known: Callable[[str], bool]) -> None:
+    """Refuse a folder that somebody else made: ours may go with all that is in it.
+
+    Args:
+        folder: what a run goes on in; it need not be there.
+        is_known: whether a file's name is one that a run leaves.
+
+    Raises:
+        OutputError: it has other files, and no lock.
+    """
+    names = {path.name for path in folder.iterdir()} if folder.is_dir() else set()
+    if "lock" not in names and not all(map(is_known, names)):
+        raise OutputError(
+            f"{folder} has files that are not of an earlier run, and a run keeps its own there.",
+            "Move it, or name another output with --out.",
+        )
 
 
 @contextlib.contextmanager

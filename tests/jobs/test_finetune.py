@@ -22,7 +22,7 @@ from corpora import assert_refused, run_with_file_limit
 from in_process import Here
 
 from embedder import EncoderOptions, open_encoder
-from embedder.errors import LabelError, RequestError
+from embedder.errors import LabelError, OutputError, RequestError
 from embedder.specs import Engine
 from embedder.training import loop
 from embedder.training.options import TrainingOptions, TrainPrecision
@@ -82,6 +82,17 @@ def test_eight_pairs_are_memorised(options: FinetuneOptions) -> None:
     losses = [point.loss for point in summary.record.curve if point.loss is not None]
     assert losses[-1] < 0.5 * losses[0]
     assert summary.record.measures["spearman"] > max(0.9, summary.before["spearman"])
+
+
+def test_folders_of_others_stay(options: FinetuneOptions) -> None:
+    """A folder that has the name of a run's own, and was there before, is refused and kept."""
+    folder = options.out.with_name("out.training")
+    folder.mkdir()
+    (folder / "notes.txt").write_text("the only copy")
+    for restart in (False, True):
+        with pytest.raises(OutputError, match="not of an earlier run"):
+            finetune(replace(options, restart=restart))
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
 
 
 def test_threads_are_for_the_training_alone(

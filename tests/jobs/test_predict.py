@@ -20,11 +20,12 @@ from in_process import Here
 from models import SENTENCES
 from tiny_heads import LABELS, make_head
 
-from embedder.errors import IndexLockedError, RequestError, SourceError
+from embedder.errors import IndexLockedError, OutputError, RequestError, SourceError
 from embedder.heads.protocol import Head, HeadOptions, HeadTask, open_head
 from indexes.lock import hold_lock
 from jobs import PredictOptions, PredictSummary, predict_rows
 from jobs.predict import _digest
+from jobs.predict_parts import work_folder
 from jobs.row_files import RowFormat
 
 N_ROWS = 230
@@ -506,3 +507,14 @@ def test_an_interruption_says_how_to_go_on(
     done = here(*arguments)
     assert "40 of 230 rows are done already." in done.stderr
     assert "40 of them before" in done.stdout
+
+
+def test_folders_of_others_stay(asked: PredictOptions) -> None:
+    """A folder that has the name of a run's own, and was there before, is refused and kept."""
+    folder = work_folder(Path(asked.out))
+    folder.mkdir()
+    (folder / "notes.txt").write_text("the only copy")
+    for restart in (False, True):
+        with pytest.raises(OutputError, match="not of an earlier run"):
+            predict_rows(replace(asked, restart=restart))
+    assert [path.name for path in folder.iterdir()] == ["notes.txt"]
