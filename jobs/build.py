@@ -112,8 +112,8 @@ class _Build:
             self._basis = self._open_basis(manifest.basis)
         if no_ids := self._plan.corpus.columns.no_ids:
             self._progress.note(
-                f"Ids are made of file and row: {', '.join(no_ids)} holds none, for an id is text "
-                "or a whole number."
+                "Ids are made of file and row: an id is text or a whole number, unlike "
+                f"{', '.join(no_ids)}."
             )
         self._progress.start_stage("comparing the sources with the index")
         ids = shard_ids(self._plan)

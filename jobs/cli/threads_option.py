@@ -34,8 +34,8 @@ def _bind(context: click.Context, _: click.Parameter, n_threads: int | None) -> 
     if n_threads is None and VARIABLES[0] not in os.environ:
         from jobs.cores import count_cores, scheduled_cores
 
-        # Where libraries would take more, they are told.
-        n_threads = count_cores() if count_cores() < scheduled_cores() else None
+        cores = count_cores()
+        n_threads = cores if cores < scheduled_cores() else None  # libraries would take all
     if n_threads is not None and not context.resilient_parsing:
         before = {name: os.environ.get(name) for name in VARIABLES}
         os.environ.update(dict.fromkeys(VARIABLES, str(n_threads)))
