@@ -18,7 +18,7 @@ import pyarrow as pa
 
 from embedder.columns import ColumnRequest
 from embedder.corpus import Corpus, open_corpus, read_every_row
-from embedder.errors import OutputError, RequestError
+from embedder.errors import RequestError
 from embedder.occurrences import Use
 from embedder.pipeline import run_ahead
 from embedder.rows import EveryRow
@@ -143,7 +143,7 @@ def disambiguate(
     started, progress = time.monotonic(), progress or Progress()
     final, form = check_file_name(options.out), choose_row_format(options.format, options.out)
     corpus = _open_corpus(options)
-    _check_out(final, layout, corpus)
+    check_file_name(final, [layout.root, *(source.file.path for source in corpus.sources)])
     progress.start_stage("opening")
     with hold_open(layout.readers):
         senses, encoder = _open_senses(layout, options)
@@ -182,14 +182,6 @@ def _check_fields(corpus: Corpus, names: Sequence[str]) -> None:
             with_it = corpus.sources[:1]  # which lacks it
         for source in with_it:
             check_there(source.schema, name, "--fields", source.file.name)
-
-
-def _check_out(final: Path, layout: Layout, corpus: Corpus) -> None:
-    """Raise OutputError if the file would lie in the index or replace what is read."""
-    if final.resolve().is_relative_to(layout.root.resolve()):
-        raise OutputError(f"{final} lies in the index.", "Name a file elsewhere with --out.")
-    if any(Path(source.file.path).resolve() == final.resolve() for source in corpus.sources):
-        raise OutputError(f"{final} is one of the sources.", "Name another file with --out.")
 
 
 class _Senses:

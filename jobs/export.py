@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedder.endings import PARQUET_ENDINGS
-from embedder.errors import OutputError, RequestError
+from embedder.errors import RequestError
 from embedder.vectors import HalfRows
 from indexes.durable import check_files
 from indexes.layout import Layout
@@ -118,9 +118,7 @@ def export_index(
 
 def _finals(layout: Layout, options: ExportOptions) -> tuple[Path, ...]:
     """The files to write, the vectors' last."""
-    final = check_file_name(options.out)
-    if final.resolve().is_relative_to(layout.root.resolve()):
-        raise OutputError(f"{final} lies in the index.", "Name a file elsewhere with --out.")
+    final = check_file_name(options.out, [layout.root])
     is_array = final.suffix.lower() == ".npy"
     is_known = final.suffix.lower() in ("", ".npy", *PARQUET_ENDINGS)
     if options.format is None and not is_known:

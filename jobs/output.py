@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from io import BufferedWriter
 from pathlib import Path
 from typing import Any
@@ -14,15 +14,36 @@ from embedder.errors import OutputError
 from indexes.durable import create_file, sync_folder, temporary_beside
 
 
-def check_file_name(out: str | Path) -> Path:
-    """Where to write a file.
+def check_file_name(out: str | Path, reads: Iterable[str | Path] = ()) -> Path:
+    """Where to write a file, which replaces one that is there.
+
+    Args:
+        out: its name.
+        reads: files and folders that what is written is made from, whose contents stay as they
+            are.
 
     Raises:
-        OutputError: it is a folder.
+        OutputError: it is a folder or a device, lies in a folder that is not there, is one of
+            `reads`, or lies in one.
     """
     final = Path(out)
     if not final.name or final.is_dir():
         raise OutputError(f"{out} cannot be written: it is a folder.", "Name a file with --out.")
+    if not final.parent.is_dir():
+        raise OutputError(
+            f"{out} cannot be written: there is no folder {final.parent}.", "Make it first."
+        )
+    if final.exists() and not final.is_file():
+        # It would be replaced by a file.
+        raise OutputError(f"{out} is a device, not a file.", "Name a file with --out.")
+    resolved = final.resolve()
+    for read in reads:
+        if resolved == Path(read).resolve():
+            raise OutputError(f"{out} is one of the sources.", "Name another file with --out.")
+        if Path(read).is_dir() and resolved.is_relative_to(Path(read).resolve()):
+            raise OutputError(
+                f"{out} lies in {read}, which is read.", "Name a file elsewhere with --out."
+            )
     return final
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from embedder.corpus import Corpus, Shard, read_plain_rows
-from embedder.errors import ModelError, OutputError, RequestError
+from embedder.errors import ModelError, RequestError
 from embedder.heads.protocol import (
     Head,
     HeadFile,
@@ -115,7 +115,7 @@ def plan_predict(options: PredictOptions) -> PredictPlan:
     """
     if options.limit is not None and options.limit < 1:
         raise RequestError(f"--limit {options.limit} leaves nothing to read.", "Give at least 1.")
-    out, form = _check_out(options.out), choose_row_format(options.format, options.out)
+    out, form = check_file_name(options.out), choose_row_format(options.format, options.out)
     file = _read_head(options.model)
     _check_settings(options.head.settings, file.task)
     head = open_head(options.model, options.head)
@@ -127,8 +127,7 @@ def plan_predict(options: PredictOptions) -> PredictPlan:
         trained=file.columns,
         kept=options.kept,
     )
-    if any(Path(source.file.path).resolve() == out.resolve() for source in corpus.sources):
-        raise OutputError(f"{out} is one of the sources.", "Name another file with --out.")
+    check_file_name(out, [options.model, *(source.file.path for source in corpus.sources)])
     request = {
         "the head": head_digest(options.model),
         "its settings": dict(options.head.settings),
@@ -139,20 +138,6 @@ def plan_predict(options: PredictOptions) -> PredictPlan:
     if not options.restart:
         check_request(out, request)
     return PredictPlan(out, form, head, corpus, corpus.shards(options.limit), columns, request)
-
-
-def _check_out(out: str | Path) -> Path:
-    """Where to write.
-
-    Raises:
-        OutputError: it is a folder, or lies in one that is not there.
-    """
-    final = check_file_name(out)
-    if not final.parent.is_dir():
-        raise OutputError(
-            f"{out} cannot be written: there is no folder {final.parent}.", "Make it first."
-        )
-    return final
 
 
 def _read_head(folder: str | Path) -> HeadFile:

@@ -36,6 +36,7 @@ class Format(StrEnum):
 
 
 ENDINGS = {
+    **dict.fromkeys(("", ".txt"), Format.TEXT),
     **dict.fromkeys(PARQUET_ENDINGS, Format.PARQUET),
     **dict.fromkeys(JSON_LINES_ENDINGS, Format.JSONL),
     ".json": Format.JSON,
@@ -44,13 +45,19 @@ ENDINGS = {
 
 
 def choose_format(asked: str | None, out: str | None) -> Format:
-    """The format asked for, else the one that the output's ending names, else text.
+    """The format asked for, else the one that the output's ending names; text without an output.
 
     Raises:
-        RequestError: Parquet was asked for without a file to put it in.
+        RequestError: the ending names none, or Parquet was asked for without a file to put it in.
     """
     ending = Path(out).suffix.lower() if out else ""
-    found = Format(asked) if asked else ENDINGS.get(ending, Format.TEXT)
+    if not asked and ending not in ENDINGS:
+        raise RequestError(
+            f"{out} has the ending {ending}, and results go to .txt, .json, .jsonl, .csv or "
+            ".parquet.",
+            "Choose one with --format, or another ending.",
+        )
+    found = Format(asked) if asked else ENDINGS[ending]
     if found is Format.PARQUET and not out:
         raise RequestError("Parquet goes to a file.", "Name it with --out FILE.parquet.")
     return found

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 
-from embedder.errors import OutputError, RequestError
+from embedder.errors import RequestError
 from indexes.layout import Layout
 from jobs.map_page import render_page
 from jobs.map_picture import render_picture
@@ -104,13 +104,7 @@ def write_map(layout: Layout, options: MapOptions) -> MapSummary:
 
 
 def _target(layout: Layout, options: MapOptions) -> tuple[Path, MapFormat]:
-    final = check_file_name(options.out)
-    if not final.parent.is_dir():
-        raise OutputError(
-            f"{final} cannot be written: there is no folder {final.parent}.", "Create it first."
-        )
-    if final.resolve().is_relative_to(layout.root.resolve()):
-        raise OutputError(f"{final} lies in the index.", "Name a file elsewhere with --out.")
+    final = check_file_name(options.out, [layout.root])
     if options.format is not None:
         return final, options.format
     endings = {".html": MapFormat.HTML, ".htm": MapFormat.HTML, ".png": MapFormat.PNG}

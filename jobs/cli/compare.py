@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from jobs.cli.index_option import index_option
-from jobs.cli.streams import writing_stdout
+from jobs.cli.streams import choose_output, writing_stdout
 
 PAGE_ENDINGS = (".html", ".htm")
 
@@ -39,17 +39,19 @@ def compare_command(**options: Any) -> None:
     from jobs.comparison import COMPARISON_COLUMNS, compare_word
     from jobs.comparison_page import render_comparison
     from jobs.comparison_text import write_comparison
+    from jobs.find import find_index
     from jobs.senses import open_senses
-    from jobs.tables import Format, choose_format, write_table
+    from jobs.tables import write_table
     from jobs.word_folder import open_words
 
     asked, out = options["format"], options["out"]
     is_page = asked == "html" or (
         asked is None and out is not None and Path(out).suffix.lower() in PAGE_ENDINGS
     )
-    form = Format.TEXT if is_page else choose_format(asked, out)
+    index, shown = find_index(options["index"]), "text" if is_page else asked
+    form = choose_output({"format": shown, "out": out}, options["static"], index)
     words = open_words(options["static"])
-    with open_senses(options["index"]) as senses:
+    with open_senses(index) as senses:
         found = compare_word(words, senses, options["word"], k=options["k"])
 
     def write_text(stream: Any) -> None:

@@ -10,7 +10,7 @@ import click
 
 from jobs.cli.encoders import MODEL, encoder_options, model_options
 from jobs.cli.sections import SectionedGroup
-from jobs.cli.streams import FORMATS, writing_stdout
+from jobs.cli.streams import FORMATS, choose_output, writing_stdout
 from jobs.cli.use_columns import use_column_options
 
 if TYPE_CHECKING:
@@ -231,11 +231,11 @@ def evaluate_words_command(folder: str, data: tuple[str, ...], **options: Any) -
                            for each section if there is a column section, and for all of a file
     Questions with a word that has no vector are counted and left out.
     """
-    from jobs.tables import choose_format, write_table
+    from jobs.tables import write_table
     from jobs.word_folder import open_words
     from jobs.word_scores import WORD_SCORE_COLUMNS, evaluate_words, write_word_scores
 
-    form = choose_format(options["format"], options["out"])
+    form = choose_output(options, folder, *data)
     words = open_words(folder)
     scores = evaluate_words(words.vectors, data, most_words=options["most_words"])
     with writing_stdout():

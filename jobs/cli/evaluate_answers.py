@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.cli.evaluate_heads import (
-    choose_measure_format,
+    choose_measure_output,
     column_option,
     given_columns,
     head_options,
@@ -42,7 +42,7 @@ def evaluate_answer_command(folder: str, data: str, **options: Any) -> None:
     from jobs.evaluate_answers import ANSWER_COLUMNS, evaluate_answerer
     from jobs.progress import show_progress
 
-    form = choose_measure_format(options)
+    form = choose_measure_output(options, folder, data)
     with show_progress(quiet=options["quiet"]) as progress:
         report = evaluate_answerer(
             folder,
@@ -75,7 +75,7 @@ def evaluate_generate_command(folder: str, data: str, **options: Any) -> None:
     from jobs.evaluate_answers import GENERATE_COLUMNS, evaluate_generator
     from jobs.progress import show_progress
 
-    form = choose_measure_format(options)
+    form = choose_measure_output(options, folder, data)
     with show_progress(quiet=options["quiet"]) as progress:
         report = evaluate_generator(
             folder,

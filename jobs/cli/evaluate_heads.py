@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from jobs.cli.streams import writing_stdout
+from jobs.cli.streams import choose_output, writing_stdout
 from jobs.cli.threads_option import threads_option
 
 if TYPE_CHECKING:
@@ -88,7 +88,7 @@ def evaluate_tag_command(folder: str, data: str, **options: Any) -> None:
     from jobs.evaluate_heads import evaluate_tagger
     from jobs.progress import show_progress
 
-    form = choose_measure_format(options)
+    form = choose_measure_output(options, folder, data)
     with show_progress(quiet=options["quiet"]) as progress:
         report = evaluate_tagger(
             folder,
@@ -105,7 +105,7 @@ def _classify(task: str, folder: str, data: str, options: dict[str, Any]) -> Non
     from jobs.evaluate_heads import evaluate_classifier
     from jobs.progress import show_progress
 
-    form = choose_measure_format(options)
+    form = choose_measure_output(options, folder, data)
     with show_progress(quiet=options["quiet"]) as progress:
         report = evaluate_classifier(
             folder,
@@ -137,12 +137,12 @@ def read_head_options(options: dict[str, Any], *settings: str) -> HeadOptions:
     )
 
 
-def choose_measure_format(options: dict[str, Any]) -> Format:
+def choose_measure_output(options: dict[str, Any], folder: str, data: str) -> Format:
     """How the measures are written, decided before they are taken."""
     from embedder.errors import RequestError
-    from jobs.tables import Format, choose_format
+    from jobs.tables import Format
 
-    form = choose_format(options["format"], options["out"])
+    form = choose_output(options, folder, data)
     if form not in (Format.TEXT, Format.JSON, Format.CSV):
         raise RequestError(f"Measures are not written as {form}.", "Name a .json or .csv file.")
     return form

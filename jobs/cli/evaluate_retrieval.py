@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from jobs.cli.encoders import encoder_options, model_options
-from jobs.cli.streams import FORMATS, writing_stdout
+from jobs.cli.streams import FORMATS, choose_output, writing_stdout
 
 if TYPE_CHECKING:
     from embedder.collection import Collection
@@ -59,9 +59,9 @@ def evaluate_retrieval_command(data: tuple[str, ...], **options: Any) -> None:
     from jobs.evaluate_retrieval import RETRIEVAL_COLUMNS, evaluate_retrieval
     from jobs.measure_table import write_measures
     from jobs.progress import show_progress
-    from jobs.tables import choose_format, write_table
+    from jobs.tables import write_table
 
-    form = choose_format(options["format"], options["out"])
+    form = choose_output(options, options["model"], *_files(data))
     collections = [_open(Path(path), options) for path in data]
     encoder = open_encoder(encoder_options(options))
     overflow = Overflow(options["overflow"])
@@ -85,6 +85,13 @@ def evaluate_retrieval_command(data: tuple[str, ...], **options: Any) -> None:
             sys.stdout,
             lambda stream: write_measures(rows, RETRIEVAL_COLUMNS, name, stream),
         )
+
+
+def _files(data: tuple[str, ...]) -> list[Path]:
+    """The files that are read."""
+    paths = [Path(path) for path in data]
+    inside = [path / name for path in paths if path.is_dir() for name in FILES]
+    return [*inside, *(path for path in paths if not path.is_dir())]
 
 
 def _open(path: Path, options: dict[str, Any]) -> Collection:

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from jobs.cli.encoders import encoder_options, model_options
-from jobs.cli.streams import FORMATS, writing_stdout
+from jobs.cli.streams import FORMATS, choose_output, writing_stdout
 
 
 @click.command("similarity", short_help="Cosines of pairs of texts against scores.")
@@ -32,9 +32,9 @@ def evaluate_similarity_command(data: tuple[str, ...], **options: Any) -> None:
     from embedder.encoders import open_encoder
     from jobs.evaluate_similarity import SIMILARITY_COLUMNS, evaluate_similarity
     from jobs.measure_table import write_measures
-    from jobs.tables import choose_format, write_table
+    from jobs.tables import write_table
 
-    form = choose_format(options["format"], options["out"])
+    form = choose_output(options, options["model"], *data)
     columns = {name: options[name] for name in ("text1", "text2", "score") if options[name]}
     encoder = open_encoder(encoder_options(options))
     rows = [score.to_json() for score in evaluate_similarity(encoder, data, columns)]

@@ -8,11 +8,12 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from jobs.cli.encoders import query_encoder_options, query_options
 from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
-from jobs.cli.streams import FORMATS, writing_stdout
+from jobs.cli.streams import FORMATS, choose_output, writing_stdout
 
 if TYPE_CHECKING:
     from jobs.senses import Senses
@@ -57,14 +58,15 @@ def neighbours_command(**options: Any) -> None:
     embedder neighbours bank --static word2vec.words
     """
     from embedder.errors import RequestError
-    from jobs.tables import choose_format, write_table
+    from jobs.find import find_index
+    from jobs.tables import write_table
 
-    form = choose_format(options["format"], options["out"])
     if options["in"] and options["sense"]:
         raise RequestError("--in and --sense both name a sense.", "Leave one of them out.")
     if options["static"] is not None:
-        _write_static(form, options)
+        _write_static(choose_output(options, options["static"]), options)
         return
+    form = choose_output(options, find_index(options["index"]))
     with _opened(options) as (senses, row):
         rows, columns, write_text = _answer(senses, row, options)
         with writing_stdout():
@@ -77,6 +79,8 @@ def _write_static(form: Format, options: dict[str, Any]) -> None:
     from jobs.tables import write_table
     from jobs.word_folder import open_words
 
+    if click.get_current_context().get_parameter_source("index") is ParameterSource.COMMANDLINE:
+        raise RequestError("--static needs no index, and --index names one.", "Leave one out.")
     for name in ("sense", "in", "occurrences", "fields"):
         if options[name]:
             raise RequestError(

@@ -13,7 +13,7 @@ import click
 from jobs.cli.encoders import query_encoder_options, query_options
 from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
-from jobs.cli.streams import FORMATS, writing_stdout
+from jobs.cli.streams import FORMATS, choose_output, writing_stdout
 
 if TYPE_CHECKING:
     from jobs.query import Answers, Hit, Index
@@ -65,12 +65,13 @@ def search_command(**options: Any) -> None:
     embedder search --sense bank/2
     embedder search --queries questions.parquet --out answers.parquet
     """
+    from jobs.find import find_index
     from jobs.query import open_index
     from jobs.results import N_TEXT_FIELDS, write_file
-    from jobs.tables import Format, choose_format
+    from jobs.tables import Format
 
     queries = _queries(options)
-    form = choose_format(options["format"], options["out"])
+    form = choose_output(options, find_index(options["index"]), options["queries"])
     with open_index(options["index"], query_options(options)) as index:
         named = options["fields"]
         fields = index.resolve_fields(named)

@@ -9,7 +9,7 @@ import click
 
 from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
-from jobs.cli.streams import FORMATS, writing_stdout
+from jobs.cli.streams import FORMATS, choose_output, writing_stdout
 
 
 @click.command("senses", short_help="Show the senses of a word, and how they change.")
@@ -49,8 +49,9 @@ def senses_command(**options: Any) -> None:
     embedder senses --index 2023.index --diff 2024.index
     """
     from embedder.errors import RequestError
+    from jobs.find import find_index
     from jobs.senses import open_senses
-    from jobs.tables import choose_format, write_table
+    from jobs.tables import write_table
 
     is_list, word = options["list"], options["word"]
     if is_list and (word or options["diff"] or options["by"]):
@@ -64,7 +65,7 @@ def senses_command(**options: Any) -> None:
         raise RequestError(
             "No word was given.", "For example: embedder senses bank, or embedder senses --list"
         )
-    form = choose_format(options["format"], options["out"])
+    form = choose_output(options, find_index(options["index"]), options["diff"])
     with open_senses(options["index"]) as senses, writing_stdout():
         rows, columns, write_text = _answer(senses, options)
         write_table(rows, columns, form, options["out"], sys.stdout, write_text)

@@ -365,7 +365,7 @@ def test_a_column_that_a_later_file_lacks_is_refused(world: World, tmp_path: Pat
 @pytest.mark.parametrize(
     ("out", "error", "said"),
     [
-        ("in the index", OutputError, "lies in the index"),
+        ("in the index", OutputError, "which is read"),
         ("the source", OutputError, "one of the sources"),
         ("senses.txt", RequestError, r"ending \.txt"),
         ("no/such/folder.csv", OutputError, "cannot be written"),

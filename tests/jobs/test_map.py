@@ -294,7 +294,7 @@ def test_the_picture(banks: Layout, run: Run, tmp_path: Path) -> None:
         (RequestError, ["no ending"], "bank", "x"),
         (OutputError, ["no folder", "nowhere"], "bank", "nowhere/x.html"),
         (OutputError, ["it is a folder"], "bank", "."),
-        (OutputError, ["lies in the index"], "bank", "INDEX/x.html"),
+        (OutputError, ["which is read"], "bank", "INDEX/x.html"),
         (WordError, ["'zebra' occurs 3 times", "20 uses"], "zebra", "x.html"),
         (WordError, ["'absent' does not occur"], "absent", "x.html"),
         (WordError, ["not one word"], "river bank", "x.html"),
