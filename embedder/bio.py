@@ -13,6 +13,7 @@ import numpy.typing as npt
 
 OUTSIDE = "O"
 _TAG = re.compile(r"O|[BI]-.+", re.DOTALL)
+_OTHER_TAG = re.compile(r"[A-Z]-.+", re.DOTALL)
 
 
 def is_bio(labels: Iterable[object]) -> bool:
@@ -20,6 +21,16 @@ def is_bio(labels: Iterable[object]) -> bool:
     found = list(labels)
     are_tags = all(isinstance(label, str) and _TAG.fullmatch(label) for label in found)
     return are_tags and any(str(label).startswith("B-") for label in found)
+
+
+def not_of_bio(labels: Iterable[object]) -> set[str]:
+    """The labels that are no BIO tags where O and B-... are among the others; none where it is
+    another scheme that says with a letter where a word stands in its span, such as BIOES."""
+    texts = {label for label in labels if isinstance(label, str)}
+    strange = {label for label in texts if not _TAG.fullmatch(label)}
+    begins = any(label.startswith("B-") for label in texts - strange)
+    is_other = all(_OTHER_TAG.fullmatch(label) for label in strange)
+    return strange if begins and OUTSIDE in texts and not is_other else set()
 
 
 def may_follow(before: str, tag: str) -> bool:

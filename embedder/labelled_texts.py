@@ -119,11 +119,37 @@ def _labels(table: pa.Table, name: str, path: str | Path) -> list[Label]:
         )
     values: list[Any] = table[name].to_pylist()
     refuse_rows(
-        [number for number, label in enumerate(values, 1) if label is None],
+        [number for number, label in enumerate(values, 1) if is_no_label(label)],
         path,
         f"no label in the column {name!r}",
     )
+    refuse_blanks([[label] for label in values], path, name)
     return values
+
+
+def is_no_label(value: object) -> bool:
+    """Whether a value is null, or a text with nothing in it."""
+    return value is None or (isinstance(value, str) and not value.strip())
+
+
+def refuse_blanks(labels: Sequence[Sequence[Label]], path: str | Path, name: str) -> None:
+    """Raise LabelError if two labels differ in blanks around them alone.
+
+    Args:
+        labels: those of each row.
+        path: the file.
+        name: the column.
+    """
+    texts = {label for row in labels for label in row if isinstance(label, str)}
+    twins = {label for label in texts if label != label.strip() and label.strip() in texts}
+    if twins:
+        shown = min(twins)
+        refuse_rows(
+            [number for number, row in enumerate(labels, 1) if any(x in twins for x in row)],
+            path,
+            f"{shown!r} in the column {name!r} differs from {shown.strip()!r} in blanks alone",
+            "Remove the blanks.",
+        )
 
 
 def label_set(labels: Sequence[Label], path: str | Path, name: str) -> tuple[Label, ...]:
@@ -160,7 +186,7 @@ def refuse_unseen(
         raise LabelError(
             f"{name_rows(rows)} of {path}: {names} in the column {name!r} was no label in "
             "training.",
-            f"The labels are: {_some(known)}.",
+            f"The labels are: {name_labels(known)}.",
         )
 
 
@@ -169,6 +195,7 @@ def _is_in(label: Label, known: set[Label]) -> bool:
     return label in known and any(type(label) is type(x) for x in known)
 
 
-def _some(labels: Sequence[Label], most: int = 12) -> str:
+def name_labels(labels: Sequence[Label], most: int = 12) -> str:
+    """Labels as a message names them: the first few, and how many there are beside them."""
     rest = f" and {len(labels) - most} more" if len(labels) > most else ""
     return ", ".join(repr(label) for label in labels[:most]) + rest

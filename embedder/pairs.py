@@ -37,7 +37,8 @@ def read_scored_pairs(
     Raises:
         SourceError: the file cannot be read, or has no rows.
         ColumnError: a column is missing.
-        LabelError: a row has no text, an empty one, or a score that is no number.
+        LabelError: a row has no text, an empty one, or a score that is no number; or all scores
+            are the same.
     """
     names = {**PAIR_COLUMNS, **(columns or {})}
     table = read_whole_table(path)
@@ -53,7 +54,24 @@ def read_scored_pairs(
                 "number is wanted."
             )
         pairs.append(ScoredPair(first, second, float(score)))
+    refuse_equal_scores(pairs, str(path), names["score"])
     return pairs
+
+
+def refuse_equal_scores(pairs: Sequence[ScoredPair], where: str, name: str) -> None:
+    """Raise LabelError if all pairs have one score, which orders nothing.
+
+    Args:
+        pairs: one at least.
+        where: what they are, for the message.
+        name: the column.
+    """
+    if len({pair.score for pair in pairs}) < 2:
+        raise LabelError(
+            f"The scores of {where} in the column {name!r} are all {pairs[0].score:g}, which puts "
+            "nothing in order.",
+            "Give pairs with different scores, for --eval too.",
+        )
 
 
 def text_in(row: Mapping[str, object], name: str, number: int, path: str | Path) -> str:
@@ -77,12 +95,12 @@ def correlations(
 ) -> dict[str, float]:
     """How well cosines follow people's scores, as `spearman` (by order) and `pearson` (by value).
 
-    Both are 0 where one side is all the same.
+    Both are NaN where one side is all the same, and there is no order to follow.
     """
     from scipy.stats import pearsonr, spearmanr
 
     if len(set(map(float, cosines))) < 2 or len(set(scores)) < 2:
-        return {"spearman": 0.0, "pearson": 0.0}
+        return {"spearman": math.nan, "pearson": math.nan}
     return {
         "spearman": float(spearmanr(cosines, scores).statistic),
         "pearson": float(pearsonr(cosines, scores).statistic),

@@ -86,7 +86,10 @@ def find_files(sources: Sequence[str], labels: Labels = NO_LABELS) -> list[Sourc
 
     Raises:
         SourceError: nothing there, or a folder or pattern without Parquet files.
+        TypeError: one text, whose letters are no sources.
     """
+    if isinstance(sources, str):
+        raise TypeError(f"sources are several names, as in ({sources!r},), and not one text")
     found = [file for source in sources for file in _expand(source)]
     unique = {file.identity: file for file in found}
     return _told_apart(unique, labels)

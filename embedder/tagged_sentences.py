@@ -9,11 +9,11 @@ from typing import Any
 
 import pyarrow as pa
 
-from embedder.bio import first_break, is_bio
+from embedder.bio import first_break, is_bio, not_of_bio
 from embedder.columns import is_text
 from embedder.errors import ColumnError, LabelError
 from embedder.heads.protocol import Label
-from embedder.labelled_texts import is_label_type, refuse_rows
+from embedder.labelled_texts import is_label_type, is_no_label, refuse_blanks, refuse_rows
 from embedder.whole_table import check_columns, choose_column, read_whole_table
 
 TAG_NAMES = ("tags", "ner_tags", "upos", "pos_tags")
@@ -99,14 +99,14 @@ def _check_rows(
 ) -> None:
     rows = list(zip(range(1, len(sentences) + 1), sentences, tags, strict=True))
     refuse_rows(
-        [n for n, words, _ in rows if not words or None in words],
+        [n for n, words, _ in rows if not words or any(not (w and w.strip()) for w in words)],
         path,
-        f"no words, or one missing, in the column {tokens_name!r}",
+        f"no words, or one that is missing or blank, in the column {tokens_name!r}",
     )
     refuse_rows(
-        [n for n, _, found in rows if found is None or None in found],
+        [n for n, _, found in rows if found is None or any(map(is_no_label, found))],
         path,
-        f"no tags, or one missing, in the column {name!r}",
+        f"no tags, or one that is missing or blank, in the column {name!r}",
     )
     uneven = [n for n, words, found in rows if len(words) != len(found)]
     if uneven:
@@ -114,10 +114,21 @@ def _check_rows(
         counts = f"{len(words)} words and {len(found)} tags"
         what = f"a tag is wanted for each word, and the first of these has {counts}"
         refuse_rows(uneven, path, what)
+    refuse_blanks(tags, path, name)
 
 
 def _check_bio(tags: Sequence[Sequence[Label]], path: str | Path, name: str) -> None:
-    if not is_bio({tag for row in tags for tag in row}):
+    found = {tag for row in tags for tag in row}
+    strange = not_of_bio(found)
+    if strange:
+        refuse_rows(
+            [n for n, row in enumerate(tags, 1) if any(tag in strange for tag in row)],
+            path,
+            f"{min(strange)!r} in the column {name!r} is no BIO tag, and others are",
+            "Spans are written O, B-KIND and I-KIND. Correct the tags, or remove the B- and I- "
+            "of the others, for tags without spans.",
+        )
+    if not is_bio(found):
         return
     breaks = [(n, first_break([str(tag) for tag in row])) for n, row in enumerate(tags, 1)]
     wrong = [(number, word) for number, word in breaks if word is not None]

@@ -6,6 +6,7 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, TextIO
 
+from jobs.figures import plural
 from jobs.screen import open_screen
 from jobs.sense_changes import Over, SenseChange, Status
 
@@ -56,7 +57,9 @@ def write_over(over: Over, stream: TextIO) -> None:
     else:
         _write_table(over, screen)
     if over.n_without:
-        screen.print(Text(f"{over.n_without:,} documents have no {over.column}", style="dim"))
+        screen.print(
+            Text(f"{plural(over.n_without, 'document')} without {over.column}", style="dim")
+        )
 
 
 def _write_blocks(over: Over, screen: Console) -> None:

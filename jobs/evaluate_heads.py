@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from embedder.errors import RequestError
+from embedder.errors import LabelError, RequestError
 from embedder.heads.columns import label_text
 from embedder.heads.measures import (
     LabelScore,
@@ -28,7 +28,7 @@ from embedder.heads.protocol import (
     open_head,
     read_head_file,
 )
-from embedder.labelled_texts import read_labelled_texts
+from embedder.labelled_texts import name_labels, read_labelled_texts
 from embedder.tagged_sentences import read_tagged_sentences
 from jobs.output import appearing, check_file_name
 from jobs.progress import Progress
@@ -97,6 +97,7 @@ def evaluate_classifier(
     head_columns = {**file.columns, **(columns or {})}
     head = open_head(folder, options)
     read = read_labelled_texts(data, head.inputs, head_columns)
+    _refuse_unknown(read.labels, file, data, read.columns, "label")
     rows = dict(zip(head.inputs, read.sides, strict=True))
     found = predict_column(head, rows, "label", progress)
     return HeadReport(
@@ -106,7 +107,7 @@ def evaluate_classifier(
         engine=head.description,
         n_rows=len(read),
         n_unseen=_n_unseen(read.labels, file),
-        summary=classification_measures(read.labels, found),
+        summary=classification_measures(read.labels, found, file.labels),
         labels=classification_scores(read.labels, found),
     )
 
@@ -135,6 +136,8 @@ def evaluate_tagger(
     """
     file = read_file_of(folder, HeadTask.TAG)
     read = read_tagged_sentences(data, {**file.columns, **(columns or {})})
+    tags = [tag for row in read.tags for tag in row]
+    _refuse_unknown(tags, file, data, read.columns, "tags")
     head = open_head(folder, options)
     found = predict_column(head, {"tokens": read.sentences}, "tags", progress)
     return HeadReport(
@@ -143,10 +146,27 @@ def evaluate_tagger(
         data=str(data),
         engine=head.description,
         n_rows=len(read),
-        n_unseen=_n_unseen([tag for row in read.tags for tag in row], file),
+        n_unseen=_n_unseen(tags, file),
         summary=tagging_measures(read.tags, found, file.labels),
         labels=tagging_scores(read.tags, found, file.labels),
     )
+
+
+def _refuse_unknown(
+    labels: Sequence[Label],
+    file: HeadFile,
+    data: str | Path,
+    columns: Mapping[str, str],
+    role: str,
+) -> None:
+    """Raise LabelError if the head knows none of the labels, so that no answer could be right."""
+    there = list(dict.fromkeys(labels))
+    if _n_unseen(there, file) == len(there):
+        raise LabelError(
+            f"None of the labels in the column {columns[role]!r} of {data} "
+            f"({name_labels(there, 5)}) is one of the head's: {name_labels(file.labels)}.",
+            f"Name the column that has those with --{role}.",
+        )
 
 
 def _n_unseen(labels: Iterable[Label], file: HeadFile) -> int:

@@ -49,7 +49,8 @@ def evaluate_similarity(
     Raises:
         SourceError: a file cannot be read, or has no rows.
         ColumnError: a column is missing.
-        LabelError: a row has no text, an empty one, or a score that is no number.
+        LabelError: a row has no text, an empty one, or a score that is no number; or all scores
+            are the same.
     """
     scores = []
     for path, pairs in [(path, read_scored_pairs(path, columns)) for path in paths]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from embedder.checkpoint import open_checkpoint
-from embedder.errors import SourceError
+from embedder.errors import RequestError, SourceError
 from embedder.model_location import DEFAULT_MODEL
 from embedder.training.options import TrainingOptions
 from embedder.training.run import Estimate, TrainingRun
@@ -68,6 +68,10 @@ class FinetuneOptions:
         settings: the task's own options.
         training: how to train.
         restart: begin anew where an unfinished run is there.
+
+    Raises:
+        RequestError: there is no such task.
+        TypeError: one file, and not several, is named in `train`.
     """
 
     task: str
@@ -79,6 +83,14 @@ class FinetuneOptions:
     settings: Mapping[str, Any] = field(default_factory=dict)
     training: TrainingOptions = field(default_factory=TrainingOptions)
     restart: bool = False
+
+    def __post_init__(self) -> None:
+        if isinstance(self.train, str | Path):
+            raise TypeError(f"train is several files, as in ({str(self.train)!r},), and not one")
+        if self.task not in TASKS:
+            raise RequestError(
+                f"There is no task {self.task!r}.", f"The tasks are {', '.join(TASKS)}."
+            )
 
 
 def finetune(options: FinetuneOptions, progress: Progress | None = None) -> TrainingSummary:
@@ -102,6 +114,11 @@ def finetune(options: FinetuneOptions, progress: Progress | None = None) -> Trai
         options.training,
         options.out,
         request=_request(options),
+        names={
+            "model": options.model,
+            "train": [str(path) for path in options.train],
+            "eval": None if options.dev is None else str(options.dev),
+        },
         title=f"{Path(options.out).name}: {options.task}",
         usage=USAGES[options.task].format(out=options.out),
         progress=progress,
@@ -174,10 +191,9 @@ def _request(options: FinetuneOptions) -> dict[str, Any]:
     training = {k: v for k, v in asdict(options.training).items() if k not in RESUMABLE}
     return {
         "task": options.task,
-        "model": options.model,
         "model digest": spec.fingerprint,
-        "train": [[str(path), _digest(path)] for path in options.train],
-        "eval": {str(options.dev): _digest(options.dev)} if options.dev is not None else {},
+        "train digest": [_digest(path) for path in options.train],
+        "eval digest": None if options.dev is None else _digest(options.dev),
         "columns": dict(options.columns),
         "settings": dict(options.settings),
         "training": training,

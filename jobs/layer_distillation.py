@@ -75,6 +75,11 @@ def distil_layers(
         options.training,
         options.out,
         request=_request(options, corpus, checkpoint.spec().fingerprint),
+        names={
+            "sources": list(options.sources),
+            "model": options.distillation.model,
+            "eval": None if options.dev is None else str(options.dev),
+        },
         title=f"{Path(options.out).name}: {options.distillation.layers} layers of "
         f"{checkpoint.name}, distilled on {corpus.title}",
         usage=USAGE.format(out=options.out),
@@ -121,14 +126,13 @@ def _prepare(
 
 def _request(options: DistilLayersOptions, corpus: CorpusTexts, teacher: str) -> dict[str, Any]:
     """All that changes the result; the corpus and the teacher by their content."""
-    dev = options.dev
+    dev, asked = options.dev, asdict(options.distillation)
     return {
-        "sources": list(options.sources),
         "text": list(options.text),
         "limit": options.limit,
         "corpus digest": corpus.digest(),
         "teacher digest": teacher,
-        "eval": {} if dev is None else {str(dev): record_file(Path(dev)).sha256},
-        "distillation": asdict(options.distillation),
+        "eval digest": None if dev is None else record_file(Path(dev)).sha256,
+        "distillation": {k: v for k, v in asked.items() if k != "model"},
         "training": {k: v for k, v in asdict(options.training).items() if k not in RESUMABLE},
     }

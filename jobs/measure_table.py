@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from typing import Any, TextIO
 
@@ -30,4 +31,6 @@ def write_measures(
 def _cell(value: Any) -> str:
     if isinstance(value, int):
         return f"{value:,}"
-    return f"{value:.{DECIMALS}f}" if isinstance(value, float) else str(value)
+    if isinstance(value, float):
+        return "undefined" if math.isnan(value) else f"{value:.{DECIMALS}f}"
+    return str(value)

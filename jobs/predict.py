@@ -45,6 +45,7 @@ class PredictSummary:
         out: the file.
         task: what the head does.
         engine: what computed the answers.
+        columns: the columns that the head read, by their roles.
         n_rows: rows written, one for each row of the sources.
         n_answered: those of them that have an answer.
         n_before: those that an earlier run had done.
@@ -56,6 +57,7 @@ class PredictSummary:
     out: str
     task: str
     engine: str
+    columns: dict[str, str]
     n_rows: int
     n_answered: int
     n_before: int
@@ -91,6 +93,8 @@ def predict_rows(options: PredictOptions, progress: Progress | None = None) -> P
     started, progress = time.monotonic(), progress or Progress()
     progress.start_stage("opening")
     plan = plan_predict(options)
+    for name in plan.columns.guessed:
+        progress.note(f"The column {name!r} is read: the head's own name is not there.")
     request = {**plan.request, "the sources": _digest(plan.corpus, plan.shards, progress)}
     with open_parts(plan.out, plan.columns.schema, request, restart=options.restart) as parts:
         n_before = parts.n_rows
@@ -106,6 +110,7 @@ def predict_rows(options: PredictOptions, progress: Progress | None = None) -> P
         out=str(plan.out),
         task=str(plan.head.task),
         engine=plan.head.description,
+        columns=plan.columns.roles,
         n_rows=parts.n_rows,
         n_answered=parts.n_rows - n_without,
         n_before=n_before,

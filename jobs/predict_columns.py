@@ -24,11 +24,13 @@ class PredictColumns:
 
     Args:
         roles: names of those that the head reads, by what they are for.
+        guessed: those of them that have neither the name of training nor the role's.
         kept: those that are written beside, at the types that they are written at.
         schema: all that is written, the answers last.
     """
 
     roles: dict[str, str]
+    guessed: tuple[str, ...]
     kept: pa.Schema
     schema: pa.Schema
 
@@ -77,7 +79,9 @@ def open_columns(
             *(kind.with_nullable(True) for kind in answers),
         ]
     )
-    return corpus, PredictColumns(roles, beside, schema)
+    known = {*asked.values(), *trained.values(), *inputs}
+    guessed = tuple(name for name in roles.values() if name not in known)
+    return corpus, PredictColumns(roles, guessed, beside, schema)
 
 
 def _check_roles(inputs: Sequence[str], asked: Mapping[str, str]) -> None:

@@ -72,6 +72,11 @@ def pretrain(options: PretrainOptions, progress: Progress | None = None) -> Trai
         options.training,
         options.out,
         request=_request(options, corpus),
+        names={
+            "sources": list(options.sources),
+            "model": options.pretraining.model,
+            "tokenizer": options.pretraining.tokenizer,
+        },
         title=f"{Path(options.out).name}: {verb} on {corpus.title}",
         usage=USAGE.format(out=options.out),
         progress=progress,
@@ -122,12 +127,11 @@ def _request(options: PretrainOptions, corpus: CorpusTexts) -> dict[str, Any]:
     if asked.tokenizer is not None:
         digests["tokenizer digest"] = _tokenizer_digest(asked.tokenizer)
     return {
-        "sources": list(options.sources),
         "text": options.text,
         "limit": options.limit,
         "corpus digest": corpus.digest(),
         **digests,
-        "pretraining": asdict(asked),
+        "pretraining": {k: v for k, v in asdict(asked).items() if k not in ("model", "tokenizer")},
         "training": {k: v for k, v in asdict(options.training).items() if k not in RESUMABLE},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
@@ -90,8 +91,9 @@ class DistilStaticSummary:
         n_documents: documents read.
         n_tokens: pieces in them.
         n_fitted: texts to whose vectors the table was fitted.
-        measures: `agreement`, the Spearman correlation of cosines between held-out texts with the
-            teacher's cosines; and `spearman` and `teacher_spearman` on scored pairs.
+        measures: those that are defined of `agreement`, the Spearman correlation of cosines between
+            held-out texts with the teacher's cosines; and `spearman` and `teacher_spearman` on
+            scored pairs.
         counts: rows left out, by reason.
         n_bytes: size of the folder.
         seconds: how long it took.
@@ -285,7 +287,7 @@ def _measure(
     if pairs:
         measures["spearman"] = correlate(student, pairs)
         measures["teacher_spearman"] = correlate(teacher, pairs)
-    return measures
+    return {name: value for name, value in measures.items() if not math.isnan(value)}
 
 
 def agreement(rows: Rows, reference: Rows) -> float:

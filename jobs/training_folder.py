@@ -48,6 +48,7 @@ def train_folder(
     out: str | Path,
     *,
     request: Mapping[str, Any],
+    names: Mapping[str, Any],
     title: str,
     usage: str,
     progress: Progress,
@@ -64,6 +65,7 @@ def train_folder(
         options: how to train.
         out: the folder, which must not be there.
         request: all that changes the result, JSON-able: data by their digests, settings.
+        names: what data and models were called, which may be otherwise when a run goes on.
         title: what is trained, for the model card.
         usage: the command that uses the folder, for the model card.
         progress: told of what happens.
@@ -91,7 +93,8 @@ def train_folder(
         record = train(run, options, room, _reporter(progress))
         if is_main_process():
             progress.start_stage("writing")
-            _publish(run, record, room, final, title=title, usage=usage, request=request)
+            asked = {**names, **request}
+            _publish(run, record, room, final, title=title, usage=usage, request=asked)
     return TrainingSummary(
         folder=final, record=record, facts=run.facts, seconds=time.monotonic() - started
     )
@@ -175,6 +178,8 @@ def _differences(found: Any, wanted: Any) -> str:
         if isinstance(old, dict) and isinstance(new, dict):
             inner = [key for key in {**old, **new} if old.get(key) != new.get(key)]
             parts += [f"{key} {old.get(key)!r}, now {new.get(key)!r}" for key in inner]
+        elif name.endswith(" digest"):
+            parts.append(f"the {name.removesuffix(' digest')} is not what it was")
         else:
             parts.append(f"{name} {old!r}, now {new!r}")
     return "; ".join(parts)

@@ -57,4 +57,5 @@ def open_generator(folder: Path, file: HeadFile, options: HeadOptions) -> Genera
         settings=settings,
         max_batch_tokens=options.max_batch_tokens,
     )
-    return Generator(generator, f"{description}, {settings.beams} beams")
+    beams = "1 beam" if settings.beams == 1 else f"{settings.beams} beams"
+    return Generator(generator, f"{description}, {beams}")

@@ -36,12 +36,15 @@ class LabelScore:
         return asdict(self)
 
 
-def classification_measures(true: Sequence[Label], found: Sequence[Label]) -> dict[str, float]:
+def classification_measures(
+    true: Sequence[Label], found: Sequence[Label], labels: Sequence[Label]
+) -> dict[str, float]:
     """Accuracy and macro F1, and Matthews' correlation where there are two labels.
 
     Args:
         true: the label of each row.
         found: the one that was predicted.
+        labels: those that can be predicted.
     """
     from sklearn.metrics import accuracy_score, f1_score, matthews_corrcoef
 
@@ -51,7 +54,7 @@ def classification_measures(true: Sequence[Label], found: Sequence[Label]) -> di
         "accuracy": float(accuracy_score(expected, answered)),
         "macro_f1": float(macro),
     }
-    if len({*expected, *answered}) == 2:
+    if len(labels) == 2:
         measures["mcc"] = float(matthews_corrcoef(expected, answered))
     return measures
 
@@ -83,7 +86,7 @@ def tagging_measures(
         found: those that were predicted.
         labels: the tags of training, which say whether they are BIO.
     """
-    accuracy = classification_measures(_flat(true), _flat(found))["accuracy"]
+    accuracy = classification_measures(_flat(true), _flat(found), labels)["accuracy"]
     if not is_bio(labels):
         return {"accuracy": accuracy}
     from seqeval.metrics import f1_score, precision_score, recall_score

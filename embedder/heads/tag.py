@@ -44,7 +44,7 @@ class Tagger:
 
     Its answers are `tags`, one for each word and of the type that they had in training, and
     `scores`, their probabilities. A sentence longer than the window is read in windows that
-    overlap; a word that is missing among the tokens is read as an empty one.
+    overlap; a word that is missing among the tokens, or blank, has no tag and no score.
 
     Args:
         file: what head.json says.
@@ -78,12 +78,16 @@ class Tagger:
         """See `Head.predict`."""
         [role] = self.inputs
         sentences = [[word or "" for word in words] for words in rows[role]]
-        tags: list[Label] = []
-        scores: list[float] = []
-        for found in self.log_probabilities(sentences):
-            chosen = self._decode(found)
-            tags += [self.file.labels[i] for i in chosen]
-            scores += np.exp(found[np.arange(len(found)), chosen]).tolist()
+        tags: list[Label | None] = []
+        scores: list[float | None] = []
+        for words, found in zip(sentences, self.log_probabilities(sentences), strict=True):
+            is_word = np.array([bool(word.strip()) for word in words], dtype=np.bool_)
+            likely = found[is_word]  # a span goes on behind what is no word
+            chosen = self._decode(likely)
+            best = iter(np.exp(likely[np.arange(len(likely)), chosen]).tolist())
+            names = iter([self.file.labels[i] for i in chosen])
+            tags += [next(names) if is_there else None for is_there in is_word]
+            scores += [next(best) if is_there else None for is_there in is_word]
         lengths = [len(words) for words in sentences]
         kind = self.schema.field("tags").type.value_type
         return pa.record_batch(

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import nn
+from torch.optim.lr_scheduler import LambdaLR
 from transformers import (
     EarlyStoppingCallback,
     Trainer,
@@ -44,6 +45,7 @@ from embedder.training.length_sampler import sample_by_length
 from embedder.training.options import TrainingOptions, TrainPrecision
 from embedder.training.parameters import find_layers, merge_lora, prepare_model
 from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, TrainingRun
+from embedder.training.schedule import learning_rate_share
 from embedder.training.steps import count_examples, evaluation_interval
 
 START_FILE = "start.json"
@@ -130,7 +132,6 @@ class _Trainer(Trainer):
             # A float below one is a share of all steps.
             warmup_steps=options.warmup,
             weight_decay=options.weight_decay,
-            lr_scheduler_type=_SCHEDULES[options.schedule],
             bf16=self.precision is TrainPrecision.BF16,
             fp16=self.precision is TrainPrecision.FP16,
             use_cpu=choose_device(options) == "cpu",
@@ -156,6 +157,19 @@ class _Trainer(Trainer):
             # Each process has one; else batches, whose rows belong together, would be cut in parts.
             arguments._n_gpu = 1
         return arguments
+
+    def create_scheduler(
+        self, num_training_steps: int, optimizer: torch.optim.Optimizer | None = None
+    ) -> LambdaLR:
+        """What sets the learning rate of each step."""
+        optimizer = self.optimizer if optimizer is None else optimizer
+        assert optimizer is not None  # made before
+        schedule, n_steps = self.options.schedule, num_training_steps
+        n_warmup = self.args.get_warmup_steps(n_steps)
+        self.lr_scheduler = LambdaLR(
+            optimizer, lambda step: learning_rate_share(schedule, step, n_warmup, n_steps)
+        )
+        return self.lr_scheduler
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Any:
         """By length where the task says lengths, else by chance."""
@@ -202,7 +216,8 @@ class _Trainer(Trainer):
         if not torch.isfinite(loss):
             raise EngineError(
                 f"The loss of step {self.state.global_step + 1} is {loss.item()}.",
-                "Give a smaller --learning-rate, more --warmup, or --precision fp32.",
+                "Begin anew with --restart, and a smaller --learning-rate, more --warmup, or "
+                "--precision fp32.",
             )
         return loss
 
@@ -250,9 +265,6 @@ def _sharding(run: TrainingRun, options: TrainingOptions) -> dict[str, Any]:
     from embedder.training.sharding import sharding_arguments
 
     return sharding_arguments(find_layers(run.transformer))
-
-
-_SCHEDULES = {"linear": "linear", "cosine": "cosine", "constant": "constant_with_warmup"}
 
 
 def _without_copies(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:

@@ -34,7 +34,7 @@ class TrainingOptions:
         batch: examples of one forward pass on one device.
         accumulate: forward passes of one step.
         learning_rate: the highest, after the warm-up.
-        warmup: share of the steps in which it rises from zero.
+        warmup: share of the steps in which it rises.
         weight_decay: of AdamW.
         schedule: how it goes on after that.
         precision: None for bf16 where the device computes it natively, else fp32.

@@ -125,7 +125,8 @@ def _lines(summary: DisambiguateSummary) -> list[str]:
     rate = summary.n_rows / max(summary.seconds, 1e-9)
     return [
         f"{summary.out}: {plural(summary.n_rows, 'row')}, {plural(summary.n_words, 'word')}, "
-        f"{summary.n_answered:,} with a sense, in {summary.seconds:.1f} s ({rate:,.0f} rows/s)",
+        f"{summary.n_answered:,} with a sense, in {summary.seconds:.1f} s "
+        f"({rate:,.0f} rows/s)",
         *number_lines({f"no sense: {reason}": n for reason, n in summary.counts.items()}),
         *number_lines({f"no row: {reason}": n for reason, n in summary.left_out.items()}),
         *number_lines(summary.defects),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -155,10 +155,16 @@ def _summary_lines(summary: PredictSummary) -> list[str]:
     before = f", {summary.n_before:,} of them before" if summary.n_before else ""
     return [
         f"{summary.out}: {plural(summary.n_rows, 'row')}, {summary.n_answered:,} with an answer"
-        f"{before}, in {summary.seconds:.1f} s ({summary.rows_per_second:,.0f} rows/s)",
+        f"{before}, in {summary.seconds:.1f} s ({summary.rows_per_second:,.0f} rows/s once "
+        "the head was open)",
+        _reads(summary.columns),
         f"  {summary.task}: {summary.engine}",
         *number_lines(summary.counts),
     ]
+
+
+def _reads(columns: Mapping[str, str]) -> str:
+    return f"  reads: {', '.join(f'{name} as {role}' for role, name in columns.items())}"
 
 
 def _estimate_lines(estimate: PredictEstimate) -> list[str]:
@@ -167,7 +173,7 @@ def _estimate_lines(estimate: PredictEstimate) -> list[str]:
     before = f", {estimate.n_before:,} of them done already" if estimate.n_before else ""
     return [
         f"{estimate.out}: the sources hold {plural(estimate.n_rows, 'row')}{before}",
-        f"  reads: {', '.join(f'{name} as {role}' for role, name in estimate.columns.items())}",
+        _reads(estimate.columns),
         f"  writes: {', '.join(estimate.written)}",
         f"  {estimate.task}: {estimate.engine}, {estimate.rows_per_second:,.0f} rows/s on a sample"
         + (

@@ -15,7 +15,7 @@ from jobs.figures import clock, plural
 
 if TYPE_CHECKING:
     from embedder.training.options import TrainingOptions
-    from embedder.training.run import Estimate, TrainingRecord
+    from embedder.training.run import Estimate
     from jobs.progress import Progress
     from jobs.training_summary import TrainingSummary
 
@@ -208,7 +208,7 @@ def run_training(
         elif form == "json":
             print(json.dumps(summary.to_json(), ensure_ascii=False), file=sys.stdout)
         elif not quiet:
-            _show_record(summary.record, options["out"], usage)
+            _show_record(summary, options["out"], usage)
 
 
 def _show_estimate(estimate: Estimate, facts: dict[str, Any], form: str) -> None:
@@ -230,9 +230,10 @@ def _show_estimate(estimate: Estimate, facts: dict[str, Any], form: str) -> None
     )
 
 
-def _show_record(record: TrainingRecord, folder: str, next_command: str) -> None:
+def _show_record(summary: TrainingSummary, folder: str, next_command: str) -> None:
     """Say how a training went, for people."""
-    before = record.curve[0].measures
+    record, before = summary.record, summary.before
+    print(", ".join(f"{n}: {_shown(v)}" for n, v in summary.facts.items()), file=sys.stdout)
     for name, value in record.measures.items():
         was = f" (before {before[name]:.4f})" if name in before else ""
         print(f"{name.replace('_', ' ')}: {value:.4f}{was}", file=sys.stdout)

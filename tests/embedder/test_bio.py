@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from embedder.bio import BioDecoder, first_break, is_bio
+from embedder.bio import BioDecoder, first_break, is_bio, not_of_bio
 
 TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 
@@ -29,6 +29,23 @@ TAGS = ("B-LOC", "B-PER", "I-LOC", "I-PER", "O")
 def test_bio_is_known_by_its_labels(labels: tuple[object, ...], expected: bool) -> None:
     """All labels are O, B-... or I-..., and one begins a span."""
     assert is_bio(labels) is expected
+
+
+@pytest.mark.parametrize(
+    ("labels", "strange"),
+    [
+        (TAGS, set()),
+        ((*TAGS, "B_PER"), {"B_PER"}),
+        ((*TAGS, "b-PER", "X"), {"b-PER", "X"}),
+        ((*TAGS, "E-PER", "S-LOC"), set()),  # another scheme
+        (("NOUN", "B-X", "VERB"), set()),  # without O
+        (("NOUN", "O"), set()),
+        ((0, 1), set()),
+    ],
+)
+def test_a_mistyped_tag_is_found(labels: tuple[object, ...], strange: set[str]) -> None:
+    """One that is no BIO tag, among others that are."""
+    assert not_of_bio(labels) == strange
 
 
 @pytest.mark.parametrize(

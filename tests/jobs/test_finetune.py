@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from embedder.training import loop
 from embedder.training.options import TrainingOptions, TrainPrecision
 from jobs import FinetuneOptions, finetune
 from jobs.finetuning import estimate_finetune
+from jobs.progress import Progress
 
 TEXTS = [
     ("the river bank", "the green bank of the river", 5.0),
@@ -205,11 +207,69 @@ def test_another_request_does_not_go_on_with_an_unfinished_run(
     """What was left of a run with other settings is refused by name, and --restart removes it."""
     room = tmp_path / "out.training"
     room.mkdir()
-    (room / "request.json").write_text(json.dumps({"task": "similarity", "model": "other"}))
-    with pytest.raises(RequestError, match=r"other settings: model 'other', now .*--restart"):
+    found = {"task": "similarity", "model digest": "other"}
+    (room / "request.json").write_text(json.dumps(found))
+    with pytest.raises(RequestError, match=r"other settings: the model is not what it was;.*'eval"):
         finetune(options)
     finetune(replace(options, restart=True))
     assert (tmp_path / "out").is_dir() and not room.exists()
+
+
+def test_a_run_goes_on_however_its_files_are_named(
+    options: FinetuneOptions,
+    pairs: Path,
+    tiny_model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """The same model and data at other places are the same; other data is not."""
+    finish = loop.finish_checkpoint
+
+    def stop(*args: Any, **rest: Any) -> None:
+        finish(*args, **rest)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr(loop, "finish_checkpoint", stop)
+        finetune(options)
+    moved = shutil.copytree(tiny_model, tmp_path / "moved")
+    monkeypatch.chdir(pairs.parent)
+    dev = tmp_path / "dev.parquet"
+    pq.write_table(pq.read_table(pairs).slice(0, 6), dev)
+    with pytest.raises(RequestError, match="settings: the eval is not what it was"):
+        finetune(replace(options, dev=dev))
+    asked = replace(options, model=str(moved), train=(pairs.name,), dev=pairs.name)
+    said = Notes()
+    finetune(asked, said)
+    assert said.lines == ["going on from step 4, where it was stopped"]
+    request = json.loads((tmp_path / "out" / "metrics.json").read_text())["request"]
+    assert (request["model"], request["train"]) == (str(moved), [pairs.name])
+
+
+class Notes(Progress):
+    """Keeps what a run says."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.lines: list[str] = []
+
+    def note(self, line: str) -> None:
+        """Keep it."""
+        self.lines.append(line)
+
+
+def test_one_step_trains(options: FinetuneOptions, tiny_model: Path) -> None:
+    """The first step changes weights, so that one alone is not for nothing."""
+    finetune(replace(options, training=replace(options.training, max_steps=1)))
+    assert weights(Path(options.out)) != weights(tiny_model)
+
+
+def test_what_is_no_request(options: FinetuneOptions, pairs: Path) -> None:
+    """A task that there is not, and a file where several are wanted."""
+    with pytest.raises(RequestError, match="no task 'nope'"):
+        replace(options, task="nope")
+    with pytest.raises(TypeError, match=r"several files, as in \('.*pairs.parquet',\)"):
+        replace(options, train=str(pairs))
 
 
 def test_frozen_layers_stay_and_others_do_not(options: FinetuneOptions, tiny_model: Path) -> None:
@@ -320,6 +380,7 @@ def test_a_dry_run_writes_nothing(
         ("text1", " ", "Row 3 of .* has an empty text in the column 'text1'"),
         ("text2", None, "Row 3 of .* has nothing in the column 'text2'"),
         ("score", float("nan"), "Row 3 of .* has nan in the column 'score'"),
+        ("score", None, "Row 3 of .* has nothing in the column 'score'"),
     ],
 )
 def test_a_bad_row_is_named_before_training(
@@ -335,9 +396,21 @@ def test_a_bad_row_is_named_before_training(
     assert not (tmp_path / "out").exists()
 
 
+def test_scores_that_order_nothing(options: FinetuneOptions, tmp_path: Path) -> None:
+    """Pairs of one score are refused, those to train on and those that are held out."""
+    rows = [dict(zip(("text1", "text2", "score"), row, strict=True)) for row in TEXTS]
+    bad = tmp_path / "bad.parquet"
+    pq.write_table(pa.Table.from_pylist([{**row, "score": 3.0} for row in rows]), bad)
+    with pytest.raises(LabelError, match=r"scores of .*bad.parquet in .*'score' are all 3,"):
+        finetune(replace(options, train=(bad,)))
+    with pytest.raises(LabelError, match=r"of the 1 of 8 pairs that are held out .* are all"):
+        finetune(replace(options, dev=None))
+
+
 def test_refusals(here: Here, tmp_path: Path, pairs: Path, tiny_model: Path) -> None:
     """A missing column, file or device, a folder that is there and too many layers: one line."""
     base = ["finetune", "similarity", pairs, "--model", tiny_model, "--device", "cpu", "-q"]
+    base += ["--eval", pairs]
     new = ["--out", tmp_path / "new"]
     assert_refused(here(*base, *new, "--score", "gold"), "no column 'gold'")
     assert_refused(here(*base, *new, "--eval", tmp_path / "no.parquet"), "no.parquet")
@@ -353,8 +426,9 @@ def test_a_full_disk_is_one_line(
 ) -> None:
     """Where the disk takes no more, be it the weights or the optimizer's state that is written,
     there is one line, and no folder."""
-    command = ("finetune", "similarity", pairs, "--model", tiny_model, "--device", "cpu", "-q")
-    done = run_with_file_limit(n_bytes, *command, "--max-steps", "1", "--out", tmp_path / "new")
+    command = ("finetune", "similarity", pairs, "--eval", pairs, "--model", tiny_model, "-q")
+    how = ("--device", "cpu", "--max-steps", "1", "--out", tmp_path / "new")
+    done = run_with_file_limit(n_bytes, *command, *how)
     assert_refused(done, "cannot be written")
     assert not (tmp_path / "new").exists()
 

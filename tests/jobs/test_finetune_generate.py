@@ -92,7 +92,7 @@ def test_what_was_learnt_is_written(trained: Trained) -> None:
     for beams in (1, 4):
         head = open_head(folder, HeadOptions(settings={"beams": beams}))
         assert head.predict({"text": SOURCES})["generated"].to_pylist() == TARGETS
-        assert f"{beams} beams" in head.description
+        assert f", {beams} beam" in head.description
     assert 0 < summary.facts["rougeL of the first sentence"] < 1
     file = read_head_file(folder)
     assert file.columns == {"source": "source", "target": "target", "text": "source"}

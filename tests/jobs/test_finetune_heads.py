@@ -201,7 +201,7 @@ def test_probabilities_of_all_labels(trained: Trained) -> None:
 
 def test_a_long_sentence_is_tagged_whole(trained: Trained) -> None:
     """A sentence of many windows has a tag for each word, and they are those that the words have
-    in short ones; odd words have one too, and BIO tags are well formed."""
+    in short ones; odd words have one too unless they are blank, and BIO tags are well formed."""
     from embedder.bio import first_break
 
     head = open_head(trained["tag"][1])
@@ -210,7 +210,9 @@ def test_a_long_sentence_is_tagged_whole(trained: Trained) -> None:
     tags, none, strange = head.predict({"tokens": [words, [], odd]})["tags"].to_pylist()
     assert len(words) == 560 and len(tags) == 560 and none == [] and len(strange) == len(odd)
     assert np.mean(np.array(tags) == np.array(ALL_SPANS * 20)) > 0.8
-    assert first_break(tags) is None and first_break(strange) is None
+    assert [tag is None for tag in strange] == [not word.strip() for word in odd]
+    assert first_break(tags) is None
+    assert first_break([tag for tag in strange if tag is not None]) is None
 
 
 def test_long_sentences_are_learnt_whole(tmp_path: Path, tiny_model: Path) -> None:
@@ -253,10 +255,17 @@ BAD: list[tuple[str, Callable[[Rows], None], str]] = [
     ("classify", lambda r: r["text"].__setitem__(2, " "), "Row 3 of .*: no text in .*'text'"),
     ("classify", lambda r: r["text"].__setitem__(2, None), "Row 3 of .*: no text"),
     ("classify", lambda r: r["label"].__setitem__(4, None), "Row 5 of .*: no label in .*'label'"),
+    ("classify", lambda r: r["label"].__setitem__(4, " "), "Row 5 of .*: no label in .*'label'"),
+    ("classify", lambda r: r["label"].__setitem__(4, " place"),
+     "Row 5 of .*: ' place' in .*'label' differs from 'place' in blanks"),
     ("classify", lambda r: r.update(label=["a"] * 8), "All rows of .* have 'a'"),
     ("classify-pairs", lambda r: r["text2"].__setitem__(0, ""), "Row 1 of .*: no text in .*text2"),
     ("tag", lambda r: r["tokens"].__setitem__(1, []), "Row 2 of .*: no words"),
     ("tag", lambda r: r["tokens"].__setitem__(1, ["a", None]), "Row 2 of .*: no words, or one"),
+    ("tag", lambda r: r["tokens"].__setitem__(1, ["a", " ", "b", "c"]), "Row 2 .* or blank"),
+    ("tag", lambda r: r["ner_tags"].__setitem__(0, ["O", "B_PER", "O"]),
+     "Row 1 of .*: 'B_PER' in .*'ner_tags' is no BIO tag, and others are"),
+    ("tag", lambda r: r["ner_tags"].__setitem__(0, ["O", "", "O"]), "Row 1 of .*: no tags, or"),
     ("tag", lambda r: r["ner_tags"].__setitem__(1, None), "Row 2 of .*: no tags"),
     ("tag", lambda r: r["ner_tags"].__setitem__(0, ["O", None, "O"]), "Row 1 of .*: no tags, or"),
     ("tag", lambda r: r["ner_tags"].__setitem__(0, ["O"]), "Row 1 of .* has 3 words and 1 tags"),
@@ -382,8 +391,28 @@ def test_labels_of_another_type_are_counted_as_measured(tmp_path: Path) -> None:
     folder = make_head(tmp_path / "head")
     file = replace(read_head_file(folder), labels=(1, 2, 3))
     file.write(folder)
-    for labels, n_unseen in ((["1", "2"] * 4, 0), ([True, False] * 4, 2)):
-        data = write(tmp_path / "data.parquet", {"text": TEXTS, "label": labels})
-        report = evaluate_classifier(folder, data, HeadTask.CLASSIFY)
-        assert report.n_unseen == n_unseen
-        assert (report.summary["accuracy"] == 0) == bool(n_unseen)
+    data = write(tmp_path / "data.parquet", {"text": TEXTS, "label": ["1", "2"] * 4})
+    report = evaluate_classifier(folder, data, HeadTask.CLASSIFY)
+    assert report.n_unseen == 0 and report.summary["accuracy"] > 0
+    data = write(tmp_path / "data.parquet", {"text": TEXTS, "label": [True, False] * 4})
+    with pytest.raises(LabelError, match=r"None of .*'label' .*\(True, False\) .* head's: 1, 2, 3"):
+        evaluate_classifier(folder, data, HeadTask.CLASSIFY)
+
+
+def test_two_labels_are_those_of_the_head(here: Here, trained: Trained, tmp_path: Path) -> None:
+    """Matthews' correlation is of heads with two labels, whatever labels the rows have."""
+    for case, labels, has_it in (
+        ("classify", ["place", "money"] * 4, False),
+        ("classify-pairs", [True] * 8, True),
+    ):
+        data = write(tmp_path / "data.parquet", {**DATA[case], "label": labels})
+        done = here("evaluate", case, trained[case][1], data, "-q", "--format", "json")
+        assert ("mcc" in json.loads(done.stdout)["summary"]) == has_it
+
+
+def test_tags_that_the_head_has_not(here: Here, trained: Trained, tmp_path: Path) -> None:
+    """Where none of the tags is the head's, another column is meant."""
+    tags = [["X" for _ in words] for words in WORDS]
+    data = write(tmp_path / "data.parquet", {"tokens": WORDS, "upos": tags})
+    done = here("evaluate", "tag", trained["tag"][1], data, "-q", "--tags", "upos")
+    assert_refused(done, "'upos'", "'X'", "'B-LOC'", "--tags")

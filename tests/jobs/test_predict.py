@@ -343,7 +343,7 @@ def test_pairs_and_words(tmp_path: Path) -> None:
             "premise": ["a bank", "a river"],
             "text2": ["a crane", None],
             "other": ["green", "steel"],
-            "tokens": [["the", "bank", None], []],
+            "tokens": [["the", "bank", None, " ", "sank"], []],
         }
     )
     pq.write_table(table, tmp_path / "c.parquet")
@@ -364,7 +364,9 @@ def test_pairs_and_words(tmp_path: Path) -> None:
     summary, rows = ask(pairs, text2="other")
     assert summary.n_answered == 2
     summary, rows = ask(tagger)
-    assert [len(row["tags"] or []) for row in rows] == [3, 0]
+    assert [len(row["tags"] or []) for row in rows] == [5, 0]
+    for name in ("tags", "scores"):  # of what is no word there are none
+        assert [x is None for x in rows[0][name]] == [False, False, True, True, False]
     assert summary.counts == {"no answer: empty tokens": 1}
     with pytest.raises(RequestError, match="--text names a column") as raised:
         ask(tagger, text="other")

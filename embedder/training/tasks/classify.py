@@ -142,6 +142,7 @@ def measure_labels(
     return classification_measures(
         [labels[example.label] for example in examples],
         [labels[number] for number in found.tolist()],
+        labels,
     )
 
 

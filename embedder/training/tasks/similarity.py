@@ -7,13 +7,20 @@ It asks for an order and not for values, as the measure does: Spearman's correla
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from embedder.pairs import ScoredPair, correlations, read_scored_pairs
+from embedder.pairs import (
+    PAIR_COLUMNS,
+    ScoredPair,
+    correlations,
+    read_scored_pairs,
+    refuse_equal_scores,
+)
 from embedder.training.encoder import TrainableEncoder, open_trainable
 from embedder.training.run import Batch, Measures, TrainingRun
 from embedder.training.task import TaskRequest, hold_out
@@ -33,7 +40,10 @@ def prepare_similarity(request: TaskRequest) -> TrainingRun:
     """
     pairs = read_scored_pairs(request.only_train, request.columns)
     if request.dev is None:
+        n_pairs = len(pairs)
         pairs, dev = hold_out(pairs, request.options.seed, lambda p: frozenset((p.text1, p.text2)))
+        score = request.columns.get("score", PAIR_COLUMNS["score"])
+        refuse_equal_scores(dev, f"the {len(dev)} of {n_pairs} pairs that are held out", score)
     else:
         dev = read_scored_pairs(request.dev, request.columns)
     encoder = open_trainable(request.model, max_tokens=request.settings.get("window"))
@@ -97,7 +107,8 @@ def collate_pairs(encoder: TrainableEncoder, pairs: Sequence[ScoredPair]) -> Bat
 
 
 def measure_pairs(encoder: TrainableEncoder, pairs: Sequence[ScoredPair]) -> Measures:
-    """Correlations of cosines and scores."""
+    """Correlations of cosines and scores; 0 for cosines that are all the same."""
     rows = encoder.encode([pair.text1 for pair in pairs] + [pair.text2 for pair in pairs])
     cosines = (rows[: len(pairs)] * rows[len(pairs) :]).sum(1)
-    return correlations(cosines, [pair.score for pair in pairs])
+    found = correlations(cosines, [pair.score for pair in pairs])
+    return {name: 0.0 if math.isnan(value) else value for name, value in found.items()}
