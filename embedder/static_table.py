@@ -21,7 +21,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save
 
 from embedder.checkpoint import STATIC_MODEL_TYPE, Checkpoint
-from embedder.errors import ModelError
+from embedder.errors import ModelError, cause_of
 from embedder.tokens import tokenizer_json
 from embedder.vectors import Rows
 
@@ -88,9 +88,8 @@ def read_static_table(checkpoint: Checkpoint) -> StaticTable:
             "Copy the model folder again, or distil it anew.",
         ) from error
     except (OSError, TypeError, ValueError, SafetensorError) as error:
-        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"The vectors in {path} cannot be read: {cause}.",
+            f"The vectors in {path} cannot be read: {cause_of(error)}.",
             "Copy the model folder again, or distil it anew.",
         ) from error
     return table

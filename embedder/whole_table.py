@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedder.errors import ColumnError, LabelError, SourceError
+from embedder.errors import ColumnError, LabelError, SourceError, cause_of
 
 
 def read_whole_table(path: str | Path) -> pa.Table:
@@ -29,9 +29,8 @@ def read_whole_table(path: str | Path) -> pa.Table:
     try:
         table = pq.read_table(path)
     except (OSError, ValueError, pa.ArrowException) as error:
-        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise SourceError(
-            f"{path} cannot be read as Parquet: {cause.rstrip('.')}.",
+            f"{path} cannot be read as Parquet: {cause_of(error)}.",
             "Check that the file is there, and whole.",
         ) from error
     if not table.num_rows:

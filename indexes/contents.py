@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedder.errors import IndexFormatError
+from embedder.errors import IndexFormatError, cause_of
 from embedder.records import PassageTable
 from indexes.documents import BATCH_ROWS, PASSAGE_NUMBERS, read_documents
 from indexes.layout import PASSAGES_FILE, Layout
@@ -105,9 +105,8 @@ def _batches(
                 if batch.num_rows:
                     yield batch
     except (OSError, pa.ArrowException) as error:
-        cause = next(iter(str(error).splitlines()), "")
         raise IndexFormatError(
-            f"{path} is damaged: {cause}.", "Run embedder index again to restore it."
+            f"{path} is damaged: {cause_of(error)}.", "Run embedder index again to restore it."
         ) from error
     if n_passages != segment.n_passages:
         raise IndexFormatError(

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from embedder.errors import IndexFormatError
+from embedder.errors import IndexFormatError, cause_of
 from embedder.records import PassageTable
 from indexes.layout import DOCUMENTS_FILE, PASSAGES_FILE, Layout
 from indexes.manifest import SegmentRecord
@@ -132,7 +132,6 @@ def _read(path: Path, columns: Sequence[str] | None) -> Iterator[pa.RecordBatch]
 
 
 def _damaged(path: Path, cause: object) -> IndexFormatError:
-    text = next(iter(str(cause).splitlines()), "")
     return IndexFormatError(
-        f"{path} is damaged: {text}.", "Run embedder index again to restore it."
+        f"{path} is damaged: {cause_of(cause)}.", "Run embedder index again to restore it."
     )

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from embedder.errors import FilterError, IndexFormatError
+from embedder.errors import FilterError, IndexFormatError, cause_of
 from indexes.database import identifier, literal_path, open_locked, quote
 from indexes.deletions import live_documents
 from indexes.documents import document_schema
@@ -303,9 +303,8 @@ def _in_microseconds(table: Any) -> Any:
 
 
 def _damaged(what: str, error: Exception) -> IndexFormatError:
-    cause = str(error).strip().split("\n")[0]
     return IndexFormatError(
-        f"{what} cannot be read: {cause.rstrip('.')}.", "Run embedder index again to restore them."
+        f"{what} cannot be read: {cause_of(error)}.", "Run embedder index again to restore them."
     )
 
 

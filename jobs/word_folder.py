@@ -17,7 +17,7 @@ import numpy as np
 import pyarrow as pa
 
 from embedder.array_file import append_array
-from embedder.errors import EmbedderError, ModelError, SourceError, WordError
+from embedder.errors import EmbedderError, ModelError, SourceError, WordError, cause_of
 from embedder.vocabulary import Vocabulary
 from embedder.whole_table import read_whole_table
 from embedder.word_vectors import WordVectors
@@ -159,5 +159,4 @@ def _read_config(folder: Path) -> dict[str, Any]:
 
 
 def _damaged(path: Path, cause: object) -> EmbedderError:
-    text = next(iter(str(cause).splitlines()), "")
-    return ModelError(f"{path} is damaged: {text}.", "Train the vectors anew.")
+    return ModelError(f"{path} is damaged: {cause_of(cause)}.", "Train the vectors anew.")

@@ -23,7 +23,7 @@ from embedder.cache import cached_folder
 from embedder.checkpoint import Checkpoint
 from embedder.encoders.parity import REFERENCE_TEXTS, check_parity, least_cosine
 from embedder.encoders.text import TextEncoder
-from embedder.errors import EngineError
+from embedder.errors import EngineError, cause_of
 from embedder.specs import EncoderSpec, Precision, digest_of
 from embedder.tokens import Tokenizer, padded_length
 
@@ -137,9 +137,8 @@ def _convert(checkpoint: Checkpoint, spec: EncoderSpec) -> Any:
                 ],
             )
     except Exception as error:  # the converter raises whatever the traced model raises
-        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise EngineError(
-            f"OpenVINO cannot convert the model {checkpoint.name}: {cause}",
+            f"OpenVINO cannot convert the model {checkpoint.name}: {cause_of(error)}.",
             "Use --engine torch.",
         ) from error
     return graph

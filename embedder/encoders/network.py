@@ -18,7 +18,7 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from embedder.checkpoint import Checkpoint
-from embedder.errors import ModelError
+from embedder.errors import ModelError, cause_of
 from embedder.specs import EncoderSpec, Pooling
 
 log = logging.getLogger(__name__)
@@ -162,9 +162,8 @@ def load_pretrained(
                 **settings,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
         raise ModelError(
-            f"The model {folder} cannot be loaded: {cause}",
+            f"The model {folder} cannot be loaded: {cause_of(error)}.",
             "Copy the model folder again, or name another one in --model.",
         ) from error
     return network, info

@@ -11,7 +11,7 @@ from openvino import Core
 from embedder.checkpoint import Checkpoint
 from embedder.encoders.export import HINTS, graph_path, is_bf16_supported
 from embedder.encoders.protocol import Encoded
-from embedder.errors import EngineError
+from embedder.errors import EngineError, cause_of
 from embedder.specs import EncoderSpec, Precision
 from embedder.tokens import TokenBatch
 from embedder.vectors import Rows, normalise
@@ -41,9 +41,8 @@ class OpenVINOEncoder:
         try:
             self._request = Core().compile_model(graph, "CPU", settings).create_infer_request()
         except RuntimeError as error:
-            cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
-                f"OpenVINO cannot compile {graph}: {cause}",
+                f"OpenVINO cannot compile {graph}: {cause_of(error)}.",
                 "Delete that folder to export the model again, or use --engine torch.",
             ) from error
 
@@ -57,9 +56,8 @@ class OpenVINOEncoder:
         try:
             rows, states = self._request.infer(inputs, share_inputs=True).values()
         except RuntimeError as error:
-            cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
-                f"OpenVINO failed on a batch of {batch.piece_ids.size} tokens: {cause}",
+                f"OpenVINO failed on a batch of {batch.piece_ids.size} tokens: {cause_of(error)}.",
                 "Use a smaller --max-batch-tokens, or --engine torch.",
             ) from error
         # The graph normalises at its own precision; bf16 leaves lengths off by a thousandth.

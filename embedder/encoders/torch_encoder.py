@@ -9,7 +9,7 @@ import torch
 from embedder.checkpoint import Checkpoint
 from embedder.encoders.network import load_network
 from embedder.encoders.protocol import Encoded
-from embedder.errors import EngineError
+from embedder.errors import EngineError, cause_of
 from embedder.specs import EncoderSpec, Precision
 from embedder.tokens import TokenBatch
 from embedder.vectors import Rows
@@ -70,9 +70,8 @@ class TorchEncoder:
                 outputs = self._network(piece_ids, mask)[:n_outputs]
                 found = [output.cpu().numpy() for output in outputs]
         except RuntimeError as error:  # out of memory is one of these
-            cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
-                f"torch failed on a batch of {batch.piece_ids.size} tokens: {cause}",
+                f"torch failed on a batch of {batch.piece_ids.size} tokens: {cause_of(error)}.",
                 "Use a smaller --max-batch-tokens.",
             ) from error
         return [np.ascontiguousarray(output, dtype=np.float32) for output in found]
@@ -104,9 +103,8 @@ def open_device(name: str) -> torch.device:
         device = torch.device(best_device() if name == "auto" else name)
         torch.zeros(1, device=device).cpu()
     except (RuntimeError, AssertionError, NotImplementedError) as error:
-        cause = next(iter(str(error).splitlines()), "")
         raise EngineError(
-            f"The device {name!r} cannot be used: {cause}",
+            f"The device {name!r} cannot be used: {cause_of(error)}.",
             f"Here torch can use {best_device()}: leave --device out, or give it that name.",
         ) from error
     return device

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from embedder.answer_spans import Scores, Span, best_span
 from embedder.answer_windows import Window, WindowSpec, make_windows
-from embedder.errors import EngineError
+from embedder.errors import EngineError, cause_of
 from embedder.heads.linear import LinearHead
 from embedder.tokens import Tokenizer, padded_length, plan_batches
 
@@ -171,9 +171,9 @@ class AnswerReader:
                 )
                 found: States = states.float().cpu().numpy()
         except RuntimeError as error:  # out of memory is one of these
-            cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
-                f"torch failed on a batch of {batch['piece_ids'].numel()} tokens: {cause}",
+                f"torch failed on a batch of {batch['piece_ids'].numel()} tokens: "
+                f"{cause_of(error)}.",
                 "Use a smaller --max-batch-tokens.",
             ) from error
         return found

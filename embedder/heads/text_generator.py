@@ -12,7 +12,7 @@ import transformers
 from torch import nn
 
 from embedder.encoders.network import load_pretrained
-from embedder.errors import EngineError, ModelError, RequestError
+from embedder.errors import EngineError, ModelError, RequestError, cause_of
 from embedder.heads.inputs import encode_inputs
 from embedder.tokens import Pieces, Tokenizer, plan_batches
 
@@ -165,9 +165,8 @@ class TextGenerator:
                 )
                 found: list[list[int]] = written.cpu().tolist()
         except RuntimeError as error:  # out of memory is one of these
-            cause = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
-                f"torch failed on {len(pieces)} texts of {length} tokens: {cause}",
+                f"torch failed on {len(pieces)} texts of {length} tokens: {cause_of(error)}.",
                 "Use a smaller --max-batch-tokens, or fewer --beams.",
             ) from error
         return found

@@ -14,6 +14,8 @@ from typing import Any
 
 from safetensors import SafetensorError
 
+from embedder.errors import cause_of
+
 WHOLE_FILE = "whole.json"
 """Written last, when all else of a checkpoint is on disk."""
 
@@ -33,7 +35,7 @@ def disk_errors() -> Iterator[None]:
         of_file = ("PytorchStreamWriter", "inline_container")
         if isinstance(error, RuntimeError) and not any(name in str(error) for name in of_file):
             raise
-        raise OSError(errno.EIO, next(iter(str(error).splitlines()), "a write failed")) from error
+        raise OSError(errno.EIO, cause_of(error)) from error
 
 
 def find_checkpoint(folder: Path) -> Path | None:

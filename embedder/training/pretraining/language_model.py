@@ -13,7 +13,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 from transformers.utils import logging as reporting
 
-from embedder.errors import ModelError, RequestError
+from embedder.errors import ModelError, RequestError, cause_of
 from embedder.training.pretraining.options import Objective
 from embedder.training.pretraining.shapes import SHAPES, Size
 
@@ -109,8 +109,7 @@ def load_language_model(
                 use_safetensors=True,
             )
     except (OSError, ValueError, KeyError, RuntimeError, SafetensorError) as error:
-        cause = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise ModelError(f"The model {folder} cannot be loaded: {cause}") from error
+        raise ModelError(f"The model {folder} cannot be loaded: {cause_of(error)}.") from error
 
 
 def check_kind(
