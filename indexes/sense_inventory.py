@@ -52,6 +52,7 @@ SENSES_SCHEMA = pa.schema(
         ("n_word_uses", pa.int64()),  # that carry a sense
         ("n_found", pa.int64()),  # before a sample was drawn
         ("n_induced", pa.int64()),  # when the word was last grouped
+        ("last_number", pa.int32()),  # that one of the word's senses ever had
     ]
 )
 
@@ -69,6 +70,7 @@ class WordSenses:
         uses: records of type USE, shape (n_word_uses,).
         n_found: its uses in the index before a sample was drawn.
         n_induced: its uses when it was last grouped into senses.
+        last_number: the highest number that one of its senses ever had.
     """
 
     word: int
@@ -79,6 +81,7 @@ class WordSenses:
     uses: npt.NDArray[np.void]
     n_found: int
     n_induced: int
+    last_number: int
 
     @property
     def names(self) -> list[str]:
@@ -135,7 +138,7 @@ def _write_words(folder: Path, words: Iterable[WordSenses]) -> tuple[pa.Table, i
             uses.write(word.uses.tobytes())
             centroids.append(word.centroids.astype("<f2"))
             for number, n_uses in zip(word.numbers.tolist(), word.n_uses.tolist(), strict=True):
-                counts = (len(word.uses), word.n_found, word.n_induced)
+                counts = (len(word.uses), word.n_found, word.n_induced, word.last_number)
                 values = (word.word, word.form, number, n_uses, first, *counts)
                 for name, value in zip(SENSES_SCHEMA.names, values, strict=True):
                     columns[name].append(value)
@@ -255,6 +258,7 @@ class SenseInventory:
             uses=uses,
             n_found=int(columns["n_found"][start]),
             n_induced=int(columns["n_induced"][start]),
+            last_number=int(columns["last_number"][start]),
         )
 
     def n_word_uses(self, row: int) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import OrderedDict
 from collections.abc import Sequence
 
@@ -67,21 +68,23 @@ class StoredRows:
         sizes = [segment.n_passages for segment in segments]
         self.firsts = np.concatenate([[0], np.cumsum(sizes, dtype=np.int64)]).astype(np.int64)
         self._mapped: OrderedDict[int, HalfRows] = OrderedDict()
+        self._lock = threading.Lock()  # threads may search together
 
     def __len__(self) -> int:
         return int(self.firsts[-1])
 
     def segment(self, number: int) -> HalfRows:
         """All rows of one segment, mapped, shape (n_passages, width)."""
-        rows = self._mapped.get(number)
-        if rows is None:
-            opened = open_vectors(self._layout, self._segments[number], self.width)
-            rows = self._mapped[number] = np.asarray(opened)
-            if len(self._mapped) > MAPPED_SEGMENTS:
-                self._mapped.popitem(last=False)
-        else:
-            self._mapped.move_to_end(number)
-        return rows
+        with self._lock:
+            rows = self._mapped.get(number)
+            if rows is None:
+                opened = open_vectors(self._layout, self._segments[number], self.width)
+                rows = self._mapped[number] = np.asarray(opened)
+                if len(self._mapped) > MAPPED_SEGMENTS:
+                    self._mapped.popitem(last=False)
+            else:
+                self._mapped.move_to_end(number)
+            return rows
 
     def take(self, positions: Positions) -> HalfRows:
         """Rows of some passages, shape (len(positions), width)."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from embedder.columns import ColumnRequest
 from embedder.corpus import open_corpus, read_shards, shard_digest
-from embedder.errors import EmbedderError, SourceError
+from embedder.errors import SourceError
 from embedder.specs import digest_of
 from indexes.durable import replace_file
 from jobs.progress import Progress
@@ -85,7 +85,7 @@ class CorpusTexts:
         self._record = room / RECORD_FILE
         try:
             yield
-        except EmbedderError:
+        except BaseException:
             # With nothing else to go on from, the folder is not kept for it.
             if not any(path.is_dir() for path in room.iterdir()):
                 self._record.unlink(missing_ok=True)

@@ -34,7 +34,7 @@ from jobs.output import appearing, check_file_name, column_names
 from jobs.progress import Progress
 from jobs.query_encoder import QueryOptions
 from jobs.row_files import RowFormat, choose_row_format, write_tables
-from jobs.targets import Status, Target, TargetColumns, check_there, find_all, find_targets
+from jobs.targets import Status, Target, TargetColumns, check_fields, find_all, find_targets
 from jobs.use_encoder import CutUses, UseEncoder, open_use_encoder
 
 QUEUE_BATCHES = 4
@@ -169,19 +169,9 @@ def _open_corpus(options: DisambiguateOptions) -> Corpus:
     request = ColumnRequest(text=options.text, id=options.id, metadata=())
     corpus = open_corpus(options.sources, request)
     options.targets.check(corpus)
-    _check_fields(corpus, options.fields)
+    check_fields(corpus.sources, options.fields, corpus.partition_types)
     beside = tuple(dict.fromkeys([*options.targets.names.values(), *options.fields]))
     return replace(corpus, columns=replace(corpus.columns, metadata=beside))
-
-
-def _check_fields(corpus: Corpus, names: Sequence[str]) -> None:
-    """Raise ColumnError unless a file or its path has each column, and no file has it twice."""
-    for name in names:
-        with_it = [source for source in corpus.sources if name in source.schema.names]
-        if not with_it and name not in corpus.partition_types:
-            with_it = corpus.sources[:1]  # which lacks it
-        for source in with_it:
-            check_there(source.schema, name, "--fields", source.file.name)
 
 
 class _Senses:

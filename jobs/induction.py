@@ -190,7 +190,7 @@ def _by_discourse(word: _Word, discourses: Labels) -> Rows:
 def _continued(old: WordSenses, centroids: Rows) -> npt.NDArray[np.int64]:
     """Numbers of new senses: those of the ones they continue, else numbers not used before."""
     places = match(old.centroids, centroids)
-    free = int(old.numbers.max()) + 1
+    free = old.last_number + 1
     numbers = np.empty(len(centroids), dtype=np.int64)
     for place, continued in enumerate(places.tolist()):
         if continued >= 0:
@@ -225,4 +225,5 @@ def _word(
         uses=records,
         n_found=uses.n_found,
         n_induced=n_induced,
+        last_number=max(int(numbers.max()), word.old.last_number if word.old else 0),
     )

@@ -12,7 +12,7 @@ from embedder.corpus import Corpus, ParquetSource, all_columns, open_files, part
 from embedder.errors import ColumnError, RequestError
 from jobs.column_types import column_types
 from jobs.output import column_names
-from jobs.targets import check_there, is_list_of_text
+from jobs.targets import check_fields, check_there, is_list_of_text
 
 ROLES = ("text", "text1", "text2", "tokens", "question", "context")
 """What the columns of all heads are for; each is an option of its name."""
@@ -67,7 +67,7 @@ def open_columns(
             _check(source, role, name)
     types = partition_types(opened)
     names = list(all_columns(opened)) if kept is None else list(dict.fromkeys(kept))
-    _check_kept(opened, names, types)
+    check_fields(opened, names, types)
     first, *others = [*roles.values(), *names]
     columns = Columns(text=first, id=None, metadata=tuple(dict.fromkeys(others)))
     corpus = Corpus(opened, columns, types)
@@ -124,15 +124,3 @@ def _check(source: ParquetSource, role: str, name: str) -> None:
 _KINDS: dict[str, tuple[Callable[[pa.DataType], bool], str]] = {
     "tokens": (is_list_of_text, "a list of texts is"),
 }
-
-
-def _check_kept(
-    opened: Sequence[ParquetSource], names: Sequence[str], types: Mapping[str, pa.DataType]
-) -> None:
-    """Raise ColumnError unless a file or its path has each column, and no file has it twice."""
-    for name in names:
-        with_it = [source for source in opened if name in source.schema.names]
-        if not with_it and name not in types:
-            with_it = list(opened[:1])  # which lacks it
-        for source in with_it:
-            check_there(source.schema, name, "--fields", source.file.name)

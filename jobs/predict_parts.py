@@ -3,7 +3,7 @@
     <out>.predicting/
       lock                      names who writes
       request.json              what was asked for; a run goes on where it is the same
-      <first>-<rows>-<sha256>   answers for so many rows from the first, as an Arrow file
+      <first>-<rows>-<sha256>   answers for so many rows from the first, as an Arrow stream
 
 A part's name has its digest, so whatever lies there is whole or is done again. The folder goes
 when the output has appeared.
@@ -88,7 +88,8 @@ class Parts:
         schema = self._schema.with_metadata({"counts": counts})
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd")
-        with pa.ipc.new_file(sink, schema, options=options) as writer:
+        # A stream, for a file of Arrow's has one dictionary a column, and sources have their own.
+        with pa.ipc.new_stream(sink, schema, options=options) as writer:
             for batch in self._waiting:
                 writer.write_batch(batch)
         content = sink.getvalue()
@@ -104,9 +105,8 @@ class Parts:
     def tables(self) -> Iterator[pa.Table]:
         """All that was committed, in order, as it was added."""
         for path in self._done:
-            with pa.ipc.open_file(pa.BufferReader(path.read_bytes())) as file:
-                for number in range(file.num_record_batches):
-                    batch = file.get_batch(number)
+            with pa.ipc.open_stream(path.read_bytes()) as batches:
+                for batch in batches:
                     yield pa.Table.from_batches([batch]).replace_schema_metadata(None)
 
 
@@ -119,8 +119,8 @@ def _read_name(path: Path) -> tuple[int, int, str]:
 
 
 def _read_counts(path: Path) -> dict[str, int]:
-    with pa.ipc.open_file(str(path)) as file:
-        counts: dict[str, int] = json.loads(file.schema.metadata[b"counts"])
+    with path.open("rb") as file, pa.ipc.open_stream(file) as batches:
+        counts: dict[str, int] = json.loads(batches.schema.metadata[b"counts"])
     return counts
 
 

@@ -323,7 +323,10 @@ class Senses:
         """Texts of the first uses, of each document and each passage text one."""
         kept = _first_of_each(uses)[: 4 * n]
         texts = read_use_texts(self.store, word.form, uses.take(kept), scores[kept], fields)
-        return list({text.passage: text for text in reversed(texts)}.values())[::-1][:n]
+        different: dict[str, UseText] = {}
+        for text in texts:
+            different.setdefault(text.passage, text)
+        return list(different.values())[:n]
 
     def near(self, sense: SenseChoice, k: int) -> list[NearSense]:
         """The nearest senses of other words."""

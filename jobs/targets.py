@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, NamedTuple
@@ -12,7 +12,7 @@ import pyarrow as pa
 from pyarrow import types
 
 from embedder.columns import is_text
-from embedder.corpus import Corpus
+from embedder.corpus import Corpus, ParquetSource
 from embedder.errors import ColumnError, RequestError, SourceError
 from embedder.rows import EveryRow
 from embedder.words import Word, find_words, word_form
@@ -106,6 +106,25 @@ def check_there(schema: pa.Schema, name: str, option: str, where: str) -> None:
             f"{where} has {found} {name!r}; it has: {', '.join(schema.names) or 'none'}.",
             f"Give {option} one of these names.",
         )
+
+
+def check_fields(
+    opened: Sequence[ParquetSource], names: Sequence[str], types: Mapping[str, pa.DataType]
+) -> None:
+    """Raise ColumnError unless a file or its path has each column of --fields, and no file has it
+    twice.
+
+    Args:
+        opened: the files.
+        names: the columns.
+        types: those that the paths give.
+    """
+    for name in names:
+        with_it = [source for source in opened if name in source.schema.names]
+        if not with_it and name not in types:
+            with_it = list(opened[:1])  # which lacks it
+        for source in with_it:
+            check_there(source.schema, name, "--fields", source.file.name)
 
 
 def is_list_of_text(kind: pa.DataType) -> bool:

@@ -17,7 +17,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from embedder.errors import OutputError, RequestError
+from embedder.errors import IndexLockedError, OutputError, RequestError
 from embedder.training.checkpoints import checkpoint_step, disk_errors, find_checkpoint
 from embedder.training.devices import (
     is_main_process,
@@ -35,10 +35,10 @@ from jobs.model_card import CURVE_FILE, write_card
 from jobs.output import check_new_folder, finite
 from jobs.progress import Progress
 from jobs.training_summary import TrainingSummary
-from jobs.working_folder import refuse_foreign
+from jobs.working_folder import refuse_foreign, training_room_of
 
 METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
-ENDING = ".training"
+MODEL = "model"
 ROOM_FILES = {"lock", REQUEST_FILE}
 
 
@@ -75,11 +75,13 @@ def train_folder(
     Raises:
         EmbedderError: see the subclasses. What was reached before can be resumed.
     """
+    asked = {**names, **request}
+    _remove_finished(Path(out), asked)
     final = check_new_folder(out)
     if restart and n_processes() > 1:
         raise RequestError(
             "Several processes cannot begin anew where an unfinished run is.",
-            f"Remove {final}{ENDING}, and start them without --restart.",
+            f"Remove {training_room_of(final)}, and start them without --restart.",
         )
     with training_room(final, request, restart=restart) as room:
         with memory_errors(options):
@@ -93,8 +95,8 @@ def train_folder(
         record = train(run, options, room, _reporter(progress))
         if is_main_process():
             progress.start_stage("writing")
-            asked = {**names, **request}
             _publish(run, record, room, final, title=title, usage=usage, request=asked)
+            shutil.rmtree(room, ignore_errors=True)
     return TrainingSummary(
         folder=final, record=record, facts=run.facts, seconds=time.monotonic() - started
     )
@@ -102,15 +104,15 @@ def train_folder(
 
 @contextlib.contextmanager
 def training_room(final: Path, request: Mapping[str, Any], *, restart: bool) -> Iterator[Path]:
-    """The folder beside the final one in which a run keeps what it is resumed from; it goes when
-    the final one is there. Of several processes the main one alone holds its lock.
+    """The folder beside the final one in which a run keeps what it is resumed from; it stays where
+    there is something to go on from. Of several processes the main one alone holds its lock.
 
     Raises:
         IndexLockedError: another run is at it.
         RequestError: a run with another request was left there.
         OutputError: it cannot be written.
     """
-    room = final.with_name(final.name + ENDING)
+    room = training_room_of(final)
     if not is_main_process():
         _wait_for(room / REQUEST_FILE, request)
         yield room
@@ -125,12 +127,26 @@ def training_room(final: Path, request: Mapping[str, Any], *, restart: bool) -> 
                 yield room
             finally:
                 # Nothing to go on from, as after an error in the data, is of no use.
-                if final.exists() or {path.name for path in room.iterdir()} <= ROOM_FILES:
+                if room.exists() and {path.name for path in room.iterdir()} <= ROOM_FILES:
                     shutil.rmtree(room, ignore_errors=True)
     except OSError as error:
         if not _is_of(error, room):
             raise
         raise OutputError(f"{final} cannot be written: {error.strerror or error}.") from error
+
+
+def _remove_finished(final: Path, asked: Mapping[str, Any]) -> None:
+    """Remove what a run is resumed from whose folder is in place: it was killed right after."""
+    room = training_room_of(final)
+    if not is_main_process() or not (final.exists() and (room / REQUEST_FILE).is_file()):
+        return
+    with contextlib.suppress(OSError, ValueError, KeyError, IndexLockedError):
+        begun = json.loads((room / REQUEST_FILE).read_text("utf-8"))
+        made = json.loads((final / METRICS_FILE).read_text("utf-8"))["request"]
+        wanted = json.loads(json.dumps(finite(dict(asked))))
+        if made == wanted and begun.items() <= made.items() and not (room / MODEL).exists():
+            with hold_lock(room / "lock"):
+                shutil.rmtree(room)
 
 
 def _is_of(error: OSError, room: Path) -> bool:
@@ -220,7 +236,7 @@ def _publish(
     request: Mapping[str, Any],
 ) -> None:
     """Write the folder in the room, and rename it to its final name, durably."""
-    made = room / "model"
+    made = room / MODEL
     shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here
     made.mkdir()
     with disk_errors():

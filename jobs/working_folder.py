@@ -12,6 +12,11 @@ from indexes.durable import make_folder, temporary_beside
 from indexes.lock import hold_lock
 
 
+def training_room_of(final: Path) -> Path:
+    """The folder in which the training of a model keeps what it is resumed from."""
+    return final.with_name(f"{final.name}.training")
+
+
 def refuse_foreign(folder: Path, is_known: Callable[[str], bool]) -> None:
     """Refuse a folder that somebody else made: ours may go with all that is in it.
 

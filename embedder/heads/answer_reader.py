@@ -156,7 +156,8 @@ class AnswerReader:
                 scores = self.layer.scores(states)
                 if not np.isfinite(scores).all():
                     raise EngineError(
-                        "The network gave a score that is no number.", "Use --precision fp32."
+                        "The network gave a score that is no number.",
+                        "Use --precision fp32; if it is in use, the weights are damaged.",
                     )
                 yield number, scores
 

@@ -43,9 +43,9 @@ class LengthSampler(Sampler[int]):
 
     def __iter__(self) -> Iterator[int]:
         for batch in self.batches():
-            yield from batch
+            yield from batch.tolist()
 
-    def batches(self) -> list[list[int]]:
+    def batches(self) -> Iterator[npt.NDArray[np.int64]]:
         """The numbers of this epoch's examples, batch by batch; only the last may be short."""
         draw = np.random.default_rng([self.seed, self.epoch])
         numbers = draw.permutation(len(self))
@@ -55,8 +55,9 @@ class LengthSampler(Sampler[int]):
         for start in range(0, len(whole), size):
             pool = whole[start : start + size]
             whole[start : start + size] = pool[np.argsort(self.lengths[pool], kind="stable")]
-        batches: list[list[int]] = draw.permutation(whole.reshape(n_whole, self.batch)).tolist()
-        return [*batches, rest.tolist()] if len(rest) else batches
+        yield from draw.permutation(whole.reshape(n_whole, self.batch))
+        if len(rest):
+            yield rest
 
 
 def sample_by_length(run: TrainingRun, options: TrainingOptions) -> LengthSampler | None:

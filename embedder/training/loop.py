@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import resource
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -46,7 +47,7 @@ from embedder.training.options import TrainingOptions, TrainPrecision
 from embedder.training.parameters import find_layers, merge_lora, prepare_model
 from embedder.training.run import CurvePoint, Measures, Report, TrainingRecord, TrainingRun
 from embedder.training.schedule import learning_rate_share
-from embedder.training.steps import count_examples, evaluation_interval
+from embedder.training.steps import evaluation_interval
 
 START_FILE = "start.json"
 """How a run computes, which may not change in its middle, and its measures before the first step,
@@ -184,12 +185,20 @@ class _Trainer(Trainer):
         super().create_accelerator_and_postprocess()
 
     def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
-        if not self.control.should_training_stop:  # as after a run that had ended, but for writing
+        if self.state.global_step >= self.state.max_steps:  # a run that had ended, but for writing
+            self.control.should_training_stop = True
+        if not self.control.should_training_stop:
             super()._run_epoch(*args, **kwargs)  # type: ignore[no-untyped-call]
 
     def evaluate(self, *_: Any, **__: Any) -> dict[str, float]:
-        """Measures of the model on held-out data, as the task takes them."""
-        found = {f"eval_{name}": value for name, value in self.measure().items()}
+        """Measures of the model on held-out data, as the task takes them.
+
+        Raises:
+            EngineError: there is nothing to measure any more.
+        """
+        self._check_loss()
+        measures = self.measure()
+        found = {f"eval_{name}": value for name, value in measures.items()}
         self.log(dict(found))
         self.control = self.callback_handler.on_evaluate(self.args, self.state, self.control, found)
         return found
@@ -197,12 +206,27 @@ class _Trainer(Trainer):
     def measure(self) -> Measures:
         """Measures of the model on held-out data; what is drawn by chance in training goes on as
         if nothing had been measured."""
+        with self._measuring():
+            return self.run.evaluate()
+
+    def _check_loss(self) -> None:
+        """Raise EngineError unless the loss of some examples is finite: no step comes any more
+        whose own would tell."""
+        numbers = range(min(self.options.batch, len(self.run.examples)))
+        batch = self.run.collate([self.run.examples[number] for number in numbers])
+        with self._measuring():
+            loss = self.run.model(**{n: v.to(self.args.device) for n, v in batch.items()})["loss"]
+        if not torch.isfinite(loss):
+            raise _diverged(f"The loss after step {self.state.global_step} is {loss.item()}.")
+
+    @contextlib.contextmanager
+    def _measuring(self) -> Iterator[None]:
         was_training = self.run.model.training
         self.run.model.eval()
         try:
             lower = lowered(self.args.device.type, self.precision)
             with torch.random.fork_rng(), torch.no_grad(), lower:
-                return self.run.evaluate()
+                yield
         finally:
             self.run.model.train(was_training)
 
@@ -214,11 +238,7 @@ class _Trainer(Trainer):
         """
         loss: torch.Tensor = super().training_step(*args, **kwargs)
         if not torch.isfinite(loss):
-            raise EngineError(
-                f"The loss of step {self.state.global_step + 1} is {loss.item()}.",
-                "Begin anew with --restart, and a smaller --learning-rate, more --warmup, or "
-                "--precision fp32.",
-            )
+            raise _diverged(f"The loss of step {self.state.global_step + 1} is {loss.item()}.")
         return loss
 
     def _save(
@@ -265,6 +285,14 @@ def _sharding(run: TrainingRun, options: TrainingOptions) -> dict[str, Any]:
     from embedder.training.sharding import sharding_arguments
 
     return sharding_arguments(find_layers(run.transformer))
+
+
+def _diverged(what: str) -> EngineError:
+    return EngineError(
+        what,
+        "Begin anew with --restart, and a smaller --learning-rate, more --warmup, or --precision "
+        "fp32.",
+    )
 
 
 def _without_copies(weights: Mapping[str, torch.Tensor]) -> dict[str, torch.Tensor]:
@@ -382,7 +410,7 @@ def _record(trainer: _Trainer, start: Measures, seconds: float) -> TrainingRecor
         is_better=_is_better(run, best.measures, start),
         best_step=best.step,
         n_steps=state.global_step,
-        n_examples=count_examples(run),
+        n_examples=len(run.examples),
         seconds=seconds,
         peak_memory=_peak_memory(trainer.args.device),
         device=str(trainer.args.device),

@@ -5,12 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from torch import Tensor, nn
-from torch.utils.data import Dataset
 
 Batch = dict[str, Tensor]
 """Arguments of a model's `forward`; of pairs the first texts come before all second ones."""
@@ -24,6 +23,14 @@ Report = Callable[[int, int, Mapping[str, float]], None]
 """Told after each step: its number, that of the last step, and the newest measures."""
 
 
+class Examples(Protocol):
+    """What a task learns from: a map-style data set."""
+
+    def __len__(self) -> int: ...
+
+    def __getitem__(self, number: int, /) -> Any: ...
+
+
 @dataclass(kw_only=True)
 class TrainingRun:
     """All that the loop needs to know of a task.
@@ -32,7 +39,7 @@ class TrainingRun:
         model: its `forward(**batch)` returns a dictionary with a scalar `loss`, the mean over
             the batch; arguments have explicit names.
         transformer: the part of it whose layers can be frozen or trained by low-rank updates.
-        examples: a map-style or iterable data set.
+        examples: what it learns from, by number.
         lengths: of the examples, in pieces or what goes with them, by which those of like length
             are trained on together; None where batches are to be drawn by chance alone.
         collate: examples to a batch.
@@ -46,7 +53,7 @@ class TrainingRun:
 
     model: nn.Module
     transformer: nn.Module
-    examples: Dataset[Any]
+    examples: Examples
     lengths: Sequence[int] | npt.NDArray[np.int64] | None = None
     collate: Callable[[list[Any]], Batch]
     evaluate: Callable[[], Measures]
@@ -84,7 +91,7 @@ class TrainingRecord:
         is_better: whether it is better than the model was before.
         best_step: its step.
         n_steps: steps that were done.
-        n_examples: examples of one epoch; None where they are streamed.
+        n_examples: examples of one epoch.
         seconds: how long it took, resumed runs together.
         peak_memory: most bytes at once, of the process or of the GPU.
         device: where it ran.
@@ -98,7 +105,7 @@ class TrainingRecord:
     is_better: bool
     best_step: int
     n_steps: int
-    n_examples: int | None
+    n_examples: int
     seconds: float
     peak_memory: int
     device: str

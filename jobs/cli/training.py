@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -154,10 +155,12 @@ def training_options(
 
 def check_out(options: dict[str, Any]) -> None:
     """Raise OutputError if the folder is there already, before the libraries are imported, which
-    takes seconds."""
+    takes seconds; where a run was begun, the job looks itself at what is left of it."""
     from jobs.output import check_new_folder
+    from jobs.working_folder import training_room_of
 
-    check_new_folder(options["out"])
+    if not training_room_of(Path(options["out"])).exists():
+        check_new_folder(options["out"])
 
 
 def read_training_options(options: dict[str, Any]) -> TrainingOptions:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -215,6 +217,26 @@ def test_more_segments_than_are_mapped(tmp_path: Path, monkeypatch: pytest.Monke
     assert len(stored._mapped) == 3
     found, _ = PassageSearch(layout, make_manifest(segments, WIDTH)).nearest(rows[:9], 4)
     assert found[:, 0].tolist() == list(range(9))
+
+
+def test_threads_share_what_is_mapped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads that search together, in more segments than are mapped, all find what is there."""
+    monkeypatch.setattr("indexes.stored_rows.MAPPED_SEGMENTS", 2)
+    layout, rows = Layout(tmp_path / "an.index"), unit_rows(40, width=WIDTH)
+    segments = [write_segment(layout, f"s{i}", part) for i, part in enumerate(np.split(rows, 4))]
+    stored, half = StoredRows(layout, segments, WIDTH), rows.astype(np.float16)
+
+    def read(seed: int) -> bool:
+        chosen = np.random.default_rng(seed).integers(0, 4, 2000).tolist()
+        return all((stored.segment(n) == half[10 * n : 10 * n + 10]).all() for n in chosen)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        with ThreadPoolExecutor(4) as threads:
+            assert all(threads.map(read, range(4)))
+    finally:
+        sys.setswitchinterval(interval)
 
 
 def test_widening_is_exact() -> None:

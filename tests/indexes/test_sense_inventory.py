@@ -40,6 +40,7 @@ def word(form: str, n_senses: int) -> WordSenses:
         uses=uses,
         n_found=len(uses) + 5,
         n_induced=len(uses),
+        last_number=n_senses + 2,
     )
 
 
@@ -63,11 +64,8 @@ def test_words_are_read_back(written: tuple[Layout, SenseRecord]) -> None:
         found = inventory.find(wanted.form)
         assert found is not None
         assert found.names == wanted.names
-        assert (found.word, found.n_found, found.n_induced) == (
-            wanted.word,
-            wanted.n_found,
-            wanted.n_induced,
-        )
+        for name in ("word", "n_found", "n_induced", "last_number"):
+            assert getattr(found, name) == getattr(wanted, name)
         np.testing.assert_array_equal(found.n_uses, wanted.n_uses)
         np.testing.assert_array_equal(found.uses, wanted.uses)
         np.testing.assert_allclose(found.centroids, wanted.centroids, atol=1e-3)

@@ -23,10 +23,10 @@ from corpora import assert_refused, run_with_file_limit
 from in_process import Here
 
 from embedder import EncoderOptions, open_encoder
-from embedder.errors import LabelError, OutputError, RequestError
+from embedder.errors import EngineError, LabelError, OutputError, RequestError
 from embedder.specs import Engine
 from embedder.training import loop
-from embedder.training.options import TrainingOptions, TrainPrecision
+from embedder.training.options import Schedule, TrainingOptions, TrainPrecision
 from jobs import FinetuneOptions, finetune
 from jobs.finetuning import estimate_finetune
 from jobs.progress import Progress
@@ -256,6 +256,83 @@ class Notes(Progress):
     def note(self, line: str) -> None:
         """Keep it."""
         self.lines.append(line)
+
+
+@pytest.mark.parametrize("case", [{"max_steps": 13}, {"epochs": 2.5}])
+def test_a_run_that_lacks_its_folder_alone(
+    options: FinetuneOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, case: dict[str, Any]
+) -> None:
+    """Stopped when all steps are done, in the middle of an epoch, it takes no more of them."""
+    own = {"batch": 2, "max_steps": None, "schedule": Schedule.CONSTANT, **case}
+    options = replace(options, training=replace(options.training, **own))
+    finetune(options)
+    again = replace(options, out=tmp_path / "again")
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("jobs.training_folder.render_curve", interrupt)
+        finetune(again)
+    finetune(again)
+    assert weights(tmp_path / "again") == weights(tmp_path / "out")
+    assert curve(tmp_path / "again") == curve(tmp_path / "out")
+
+
+def interrupt(*_: Any) -> None:
+    """What Ctrl-C does."""
+    raise KeyboardInterrupt
+
+
+def test_a_training_outlives_what_took_its_name(
+    options: FinetuneOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Something that appears at --out meanwhile is left alone, and so is what was trained."""
+    final = tmp_path / "out"
+
+    def appear(*arguments: Any) -> bytes:
+        final.mkdir()
+        return b""
+
+    with monkeypatch.context() as patch, pytest.raises(OutputError, match="is there already"):
+        patch.setattr("jobs.training_folder.render_curve", appear)
+        finetune(options)
+    with pytest.raises(OutputError, match="is there already"):
+        finetune(options)
+    assert list(final.iterdir()) == []
+    final.rmdir()
+    said = Notes()
+    finetune(options, said)
+    assert said.lines == ["going on from step 12, where it was stopped"]
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_what_is_left_of_a_finished_run_goes(
+    options: FinetuneOptions, here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Killed when the folder is in place, the same run finds it there, and clears up."""
+    with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+        patch.setattr("jobs.training_folder.shutil.rmtree", interrupt_on_room)
+        finetune(options)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["out", "out.training"]
+    other = replace(options, training=replace(options.training, seed=9))
+    for asked, n_left in ((other, 2), (options, 1)):
+        with pytest.raises(OutputError, match="is there already"):
+            finetune(asked)
+        assert len(list(tmp_path.iterdir())) == n_left
+
+
+def interrupt_on_room(path: Path, **_: Any) -> None:
+    """Interrupt when the folder of a run is removed."""
+    if Path(path).name.endswith(".training"):
+        raise KeyboardInterrupt
+
+
+def test_a_run_that_diverges_is_no_model(options: FinetuneOptions, tmp_path: Path) -> None:
+    """Weights that are no numbers any more are told, and not written, after the last step too."""
+    for steps in (1, 3):
+        training = replace(
+            options.training, learning_rate=1e30, max_steps=steps, evaluate_every=steps
+        )
+        with pytest.raises(EngineError, match=r"loss .* is (nan|inf).*--restart"):
+            finetune(replace(options, training=training, restart=True))
+        assert not (tmp_path / "out").exists()
 
 
 def test_one_step_trains(options: FinetuneOptions, tiny_model: Path) -> None:

@@ -318,6 +318,24 @@ def test_files_that_differ(asked: PredictOptions, tmp_path: Path) -> None:
     assert pq.read_table(asked.out).column_names == ["label", "score"]
 
 
+def test_categories_of_several_files(asked: PredictOptions, tmp_path: Path) -> None:
+    """Files whose categories differ, in lists and in structs too, keep their values."""
+    kind = pa.dictionary(pa.int8(), pa.string())
+    nested = {"list": pa.list_(kind), "struct": pa.struct([("of", kind)]), "plain": kind}
+    expected: dict[str, list[Any]] = {name: [] for name in nested}
+    for file in ("a", "b"):
+        values = [f"{file}{i % 3}" for i in range(6)]
+        columns = {"list": [[v] for v in values], "struct": [{"of": v} for v in values]}
+        columns["plain"] = values
+        table = {name: pa.array(columns[name], kind) for name, kind in nested.items()}
+        pq.write_table(pa.table({"text": values, **table}), tmp_path / f"{file}.parquet")
+        for name, found in columns.items():
+            expected[name] += found
+    predict_rows(replace(asked, sources=(str(tmp_path / "[ab].parquet"),)))
+    found = pq.read_table(asked.out)
+    assert {name: found[name].to_pylist() for name in expected} == expected
+
+
 def test_values_that_are_no_text(asked: PredictOptions, tmp_path: Path) -> None:
     """Invalid UTF-8 becomes null, in what the head reads and beside it, and is counted."""
     broken = pa.array([b"the bank", b"\xff\xfe"]).cast(pa.binary()).view(pa.string())

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -19,10 +20,11 @@ from embedder.occurrences import Use
 from embedder.words import find_words
 from indexes.layout import Layout
 from indexes.manifest_file import read_manifest
-from indexes.sense_inventory import WordSenses
+from indexes.sense_inventory import USE, WordSenses
 from indexes.sense_uses import Uses
 from jobs import open_index
 from jobs.change_text import write_over
+from jobs.induction import _continued
 from jobs.query import Index
 from jobs.sense_changes import Over, SenseOver, Status, changes_between, changes_over
 from jobs.sense_lists import most_ambiguous, sense_spreads
@@ -164,6 +166,35 @@ def test_names_stay_when_the_index_grows(banks: Path, tmp_path: Path, run: Run) 
         view = senses.describe(senses.find("bank"))
     shown = [(sense.name, sense.n_uses) for sense in view.senses]
     assert shown == [("bank/2", 3 * len(RIVER)), ("bank/1", len(MONEY))]
+
+
+def test_a_number_is_not_given_again() -> None:
+    """A sense that continues none gets a number that no sense of the word ever had, also when the
+    one that had the highest is not there any more."""
+    rows = np.eye(4, dtype=np.float32)
+    old = WordSenses(
+        word=1,
+        form="bank",
+        numbers=np.array([1, 2]),
+        n_uses=np.array([9, 8]),
+        centroids=rows[:2],
+        uses=np.zeros(0, dtype=USE),
+        n_found=17,
+        n_induced=17,
+        last_number=3,
+    )
+    assert _continued(old, rows[[1, 2, 0, 3]]).tolist() == [2, 4, 1, 5]
+
+
+def test_examples_are_the_most_central(senses: Senses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of documents that share a passage the first stands for all, at its own place."""
+    texts = [SimpleNamespace(passage=passage) for passage in "abac"]
+    monkeypatch.setattr("jobs.senses.read_use_texts", lambda *_: texts)
+    monkeypatch.setattr("jobs.senses._first_of_each", lambda _: np.arange(4))
+    word = senses.find("bank")
+    for n in range(1, 4):
+        found = senses._examples(word, senses.uses_of(word), np.zeros(99, np.float32), n, ())
+        assert [text.passage for text in found] == list("abc")[:n]
 
 
 # --- a sense that somebody means ---

@@ -21,6 +21,7 @@ from embedder.checkpoint import Checkpoint
 from embedder.errors import RequestError
 from embedder.training.distillation.sentences import Teacher, hidden_loss, layer_states
 from embedder.training.pretraining.language_model import piece_scores, transformer_of
+from embedder.training.pretraining.network import sum_outputs
 from embedder.training.run import IGNORED, Batch, Measures
 
 TEMPERATURE = 2.0
@@ -148,14 +149,7 @@ def measure_language(
         after matched layers; `mlm_loss`, `perplexity`, `masked_accuracy`, and the same of the
         teacher.
     """
-    device = next(network.parameters()).device
-    totals: dict[str, float] = {}
-    n_examples = 0
-    for batch in batches():
-        found = network(**{name: value.to(device) for name, value in batch.items()})
-        n_examples += len(batch["piece_ids"])
-        for name, value in found.items():
-            totals[name] = totals.get(name, 0.0) + float(value)
+    totals, n_examples = sum_outputs(network, batches())
     n_asked, hidden = max(1.0, totals["n_asked"]), totals["hidden"] / max(1, n_examples)
     soft, hard, teacher = (totals[name] / n_asked for name in ("soft", "hard", "teacher_hard"))
     return {

@@ -76,6 +76,19 @@ class PretrainingNetwork(nn.Module):
         return {"loss": loss, **found}
 
 
+def sum_outputs(network: nn.Module, batches: Iterable[Batch]) -> tuple[dict[str, float], int]:
+    """What a network gives for batches of pieces, summed, and the number of examples."""
+    device = next(network.parameters()).device
+    totals: dict[str, float] = {}
+    n_examples = 0
+    for batch in batches:
+        found = network(**{name: value.to(device) for name, value in batch.items()})
+        n_examples += len(batch["piece_ids"])
+        for name, value in found.items():
+            totals[name] = totals.get(name, 0.0) + float(value)
+    return totals, n_examples
+
+
 def measure(
     network: nn.Module, batches: Callable[[], Iterable[Batch]], objective: Objective
 ) -> Measures:
@@ -90,14 +103,7 @@ def measure(
         `loss`, the sum of `mlm_loss` or `causal_loss` (a piece, in nats) and with pairs
         `nsp_loss`; `perplexity`; `masked_accuracy` or `next_accuracy` of pieces; `nsp_accuracy`.
     """
-    device = next(network.parameters()).device
-    totals: dict[str, float] = {}
-    n_examples = 0
-    for batch in batches():
-        found = network(**{name: value.to(device) for name, value in batch.items()})
-        n_examples += len(batch["piece_ids"])
-        for name, value in found.items():
-            totals[name] = totals.get(name, 0.0) + float(value)
+    totals, n_examples = sum_outputs(network, batches())
     piece_loss = totals["piece_loss"] / max(1.0, totals["n_pieces"])
     accuracy = totals["n_found"] / max(1.0, totals["n_pieces"])
     names = (

@@ -71,7 +71,7 @@ def prepare_answer(request: TaskRequest) -> TrainingRun:
     return TrainingRun(
         model=model,
         transformer=encoder.transformer,
-        examples=examples,  # type: ignore[arg-type]
+        examples=examples,
         lengths=[len(example.window.piece_ids) for example in examples],
         collate=lambda batch: collate_examples(encoder.tokenizer.pad_id, batch),
         evaluate=lambda: measure(model, dev, default),

@@ -85,7 +85,7 @@ def _prepare(task: HeadTask, request: TaskRequest) -> TrainingRun:
     return TrainingRun(
         model=model,
         transformer=encoder.transformer,
-        examples=examples,  # type: ignore[arg-type]
+        examples=examples,
         lengths=[len(example.pieces) for example in examples],
         collate=lambda batch: collate_examples(encoder, batch),
         evaluate=lambda: measure_labels(model, dev, labels),

@@ -47,7 +47,7 @@ def prepare_generate(request: TaskRequest) -> TrainingRun:
     return TrainingRun(
         model=model,
         transformer=model.network.encoder,
-        examples=examples,  # type: ignore[arg-type]
+        examples=examples,
         lengths=[len(example.source) + len(example.target) for example in examples],
         collate=model.collate,
         evaluate=lambda: measure(model, dev),

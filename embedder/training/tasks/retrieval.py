@@ -67,7 +67,7 @@ def prepare_retrieval(request: TaskRequest, *, rank: Rank, mine: Mine | None = N
             chunk=settings.get("chunk", 0),
         ),
         transformer=encoder.transformer,
-        examples=pairs,  # type: ignore[arg-type]
+        examples=pairs,
         collate=lambda batch: collate_pairs(encoder, numbers, batch),
         evaluate=lambda: measure_pairs(encoder, dev, rank),
         goal="ndcg@10",

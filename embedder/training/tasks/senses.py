@@ -55,7 +55,7 @@ def prepare_senses(request: TaskRequest) -> TrainingRun:
     return TrainingRun(
         model=SenseModel(encoder),
         transformer=encoder.transformer,
-        examples=pairs,  # type: ignore[arg-type]
+        examples=pairs,
         collate=lambda batch: collate_senses(encoder, batch),
         evaluate=lambda: measure_senses(encoder, dev),
         goal="accuracy",

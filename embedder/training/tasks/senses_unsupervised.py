@@ -90,7 +90,7 @@ def prepare_senses_unsupervised(request: TaskRequest) -> TrainingRun:
     return TrainingRun(
         model=model,
         transformer=encoder.transformer,
-        examples=uses,  # type: ignore[arg-type]
+        examples=uses,
         collate=lambda batch: collate_uses(encoder, batch),
         evaluate=lambda: measure_pairs(encoder, pairs) if pairs else measure_views(model, held),
         goal="accuracy" if pairs else "loss",

@@ -50,7 +50,7 @@ def prepare_similarity(request: TaskRequest) -> TrainingRun:
     return TrainingRun(
         model=SimilarityModel(encoder),
         transformer=encoder.transformer,
-        examples=pairs,  # type: ignore[arg-type]
+        examples=pairs,
         collate=lambda batch: collate_pairs(encoder, batch),
         evaluate=lambda: measure_pairs(encoder, dev),
         goal="spearman",

@@ -76,7 +76,7 @@ def prepare_tag(request: TaskRequest) -> TrainingRun:
     return TrainingRun(
         model=model,
         transformer=encoder.transformer,
-        examples=examples,  # type: ignore[arg-type]
+        examples=examples,
         lengths=[len(example.window.pieces) for example in examples],
         collate=lambda batch: collate_examples(encoder, batch),
         evaluate=lambda: measure_tags(model, dev, windows, labels),

@@ -17,7 +17,7 @@ def test_each_example_comes_once(lengths: list[int], batch: int, epoch: int) -> 
     """In batches of which only the last may be short."""
     sampler = LengthSampler(lengths, batch, seed=1)
     sampler.set_epoch(epoch)
-    batches = sampler.batches()
+    batches = [numbers.tolist() for numbers in sampler.batches()]
     assert sorted(number for numbers in batches for number in numbers) == list(range(len(lengths)))
     assert all(len(numbers) == batch for numbers in batches[:-1])
     assert list(sampler) == [number for numbers in batches for number in numbers]
@@ -41,7 +41,7 @@ def test_little_is_padding_and_the_order_is_of_chance() -> None:
     epochs = []
     for epoch in range(2):
         sampler.set_epoch(epoch)
-        epochs.append(sampler.batches())
+        epochs.append([numbers.tolist() for numbers in sampler.batches()])
     padded = sum(32 * lengths[numbers].max() for numbers in epochs[0][:-1])
     assert padded < 1.2 * lengths.sum()
     assert {frozenset(b) for b in epochs[0]}.isdisjoint({frozenset(b) for b in epochs[1]})
@@ -55,7 +55,7 @@ def test_few_examples_come_in_other_company_too() -> None:
     epochs = []
     for epoch in range(20):
         sampler.set_epoch(epoch)
-        epochs.append(sampler.batches())
+        epochs.append([numbers.tolist() for numbers in sampler.batches()])
     found = [frozenset(numbers) for batches in epochs for numbers in batches[:-1]]
     assert len(set(found)) > 0.95 * len(found)
     assert 40 < np.mean([numbers for batches in epochs for numbers in batches[-1:]]) < 125
