@@ -51,7 +51,7 @@ def open_generator(folder: Path, file: HeadFile, options: HeadOptions) -> Genera
     settings = read_settings(GenerateSettings, folder, file, options)
     device, dtype, description = open_head_device(options)
     generator = TextGenerator(
-        network=load_generator(folder, dtype).to(device),
+        network=load_generator(folder, dtype, copy=settings.copy).to(device),
         tokenizer=Tokenizer(open_checkpoint(str(folder))),
         max_tokens=file.max_tokens,
         settings=settings,

@@ -13,6 +13,7 @@ from torch import nn
 
 from embedder.encoders.network import load_pretrained
 from embedder.errors import EngineError, ModelError, RequestError, cause_of
+from embedder.heads.copying import CopyingModel
 from embedder.heads.inputs import encode_inputs
 from embedder.tokens import Pieces, Tokenizer, plan_batches
 
@@ -30,6 +31,7 @@ class GenerateSettings:
         length_penalty: more than 0 favours long texts: the sum of the logarithms of the
             probabilities is divided by the length to this power.
         no_repeat_ngram: no so many pieces come twice in a row in a text; 0 for no such rule.
+        copy: pieces of what is read can be copied; decided in training.
 
     Raises:
         RequestError: a number makes no sense.
@@ -39,6 +41,7 @@ class GenerateSettings:
     beams: int
     length_penalty: float
     no_repeat_ngram: int
+    copy: bool = False
 
     def __post_init__(self) -> None:
         least = {"target_tokens": 2, "beams": 1, "no_repeat_ngram": 0}
@@ -88,13 +91,19 @@ def generation_config(
     )
 
 
-def load_generator(folder: Path, dtype: torch.dtype) -> nn.Module:
+def load_generator(folder: Path, dtype: torch.dtype, *, copy: bool) -> nn.Module:
     """The encoder and decoder in a folder that `finetune generate` made.
+
+    Args:
+        folder: the folder.
+        dtype: of the weights.
+        copy: whether it was trained to copy.
 
     Raises:
         ModelError: the weights cannot be read, or do not fill the network.
     """
-    network, info = load_pretrained(transformers.EncoderDecoderModel, folder, dtype)
+    kind = CopyingModel if copy else transformers.EncoderDecoderModel
+    network, info = load_pretrained(kind, folder, dtype)
     lacking = sorted(str(key) for key in info["missing_keys"])
     if lacking or info["mismatched_keys"]:
         raise ModelError(
@@ -110,7 +119,8 @@ class TextGenerator:
     """Writes texts.
 
     Args:
-        network: a transformers EncoderDecoderModel, on the device where it runs.
+        network: a transformers EncoderDecoderModel, which may be one that copies, on the device
+            where it runs.
         tokenizer: text to pieces and back.
         max_tokens: pieces of a text that are read; the rest is cut off.
         settings: how the text is looked for.
@@ -156,12 +166,15 @@ class TextGenerator:
     ) -> list[list[int]]:
         batch = self.tokenizer.batch(pieces, length)
         device = next(self.network.parameters()).device
+        piece_ids = torch.from_numpy(batch.piece_ids).to(device)
+        own = {"decoder_source_ids": piece_ids} if isinstance(self.network, CopyingModel) else {}
         try:
             with torch.no_grad():
                 written = self.network.generate(  # type: ignore[operator]
-                    input_ids=torch.from_numpy(batch.piece_ids).to(device),
+                    input_ids=piece_ids,
                     attention_mask=torch.from_numpy(batch.attention_mask).to(device),
                     generation_config=config,
+                    **own,
                 )
                 found: list[list[int]] = written.cpu().tolist()
         except RuntimeError as error:  # out of memory is one of these

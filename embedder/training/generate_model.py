@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from embedder.checkpoint import Checkpoint
 from embedder.encoders.network import HEADS, load_network, load_pretrained
 from embedder.errors import ModelError
+from embedder.heads.copying import CopyingModel, CopyLayer
 from embedder.heads.protocol import HeadFile, HeadTask
 from embedder.heads.text_generator import GenerateSettings, end_pieces, generation_config
 from embedder.tokens import Pieces, Tokenizer
@@ -39,13 +40,16 @@ class Example(NamedTuple):
     target: Pieces
 
 
-def warm_start(checkpoint: Checkpoint, *, seed: int, tie: bool) -> transformers.EncoderDecoderModel:
+def warm_start(
+    checkpoint: Checkpoint, *, seed: int, tie: bool, copying: bool = False
+) -> transformers.EncoderDecoderModel:
     """An encoder and a decoder that both begin with a model's weights.
 
     Args:
         checkpoint: the model.
         seed: of the weights that it does not have.
         tie: one table of word embeddings for both, and for the output.
+        copying: whether pieces of what is read can be copied.
 
     Raises:
         ModelError: the model's kind cannot decode, or its weights cannot be loaded.
@@ -75,7 +79,15 @@ def warm_start(checkpoint: Checkpoint, *, seed: int, tie: bool) -> transformers.
             f"The model {checkpoint.name} lacks weights of a decoder: {', '.join(lacking[:6])}.",
             f"Start from a model of one of the kinds {', '.join(DECODERS)}.",
         )
-    network = transformers.EncoderDecoderModel(encoder=encoder, decoder=decoder)
+    network: transformers.EncoderDecoderModel
+    if copying:
+        tokenizer = Tokenizer(checkpoint)
+        unread = (*end_pieces(tokenizer), tokenizer.pad_id)
+        network = CopyingModel(encoder=encoder, decoder=decoder)
+        network.copy = CopyLayer(config.hidden_size, config.vocab_size, unread)
+        network.copy.start()
+    else:
+        network = transformers.EncoderDecoderModel(encoder=encoder, decoder=decoder)
     if tie:
         decoder.set_input_embeddings(encoder.get_input_embeddings())
         decoder.tie_weights()
@@ -86,7 +98,7 @@ class GenerateModel(nn.Module):
     """An encoder and a decoder with the loss of the pieces that are to be written.
 
     Args:
-        network: a transformers EncoderDecoderModel.
+        network: a transformers EncoderDecoderModel, which may be one that copies.
         checkpoint: the model that it started from, whose tokenizer is used.
         settings: how texts are written.
         max_tokens: pieces of a text that are read.
@@ -133,6 +145,10 @@ class GenerateModel(nn.Module):
         ).last_hidden_state
         is_next = labels != IGNORED
         scores = piece_scores(decoder, states[is_next])  # not of padding, which may be most
+        if isinstance(self.network, CopyingModel):
+            copy = self.network.copy
+            outputs = copy(states, read.last_hidden_state, piece_ids)
+            return {"loss": copy.loss(scores, labels, is_next, outputs, piece_ids)}
         return {"loss": nn.functional.cross_entropy(scores.float(), labels[is_next])}
 
     def collate(self, examples: Sequence[Example]) -> Batch:
@@ -152,7 +168,8 @@ class GenerateModel(nn.Module):
         }
 
     def save(self, folder: Path, columns: Mapping[str, str]) -> None:
-        """Write it as the folder of a head, which transformers opens as an EncoderDecoderModel."""
+        """Write it as the folder of a head, which transformers opens as an EncoderDecoderModel
+        (and then without copying)."""
         network = self.network
         config = generation_config(self.tokenizer, self.settings)
         for name in ("decoder_start_token_id", "eos_token_id", "pad_token_id"):

@@ -84,6 +84,11 @@ def finetune_answer_command(**options: Any) -> None:
     help="So many tokens never come twice in a text; 0 for no such rule.",
 )
 @click.option(
+    "--copy",
+    is_flag=True,
+    help="Pieces of the text can be copied, as names and numbers are; learns from fewer examples.",
+)
+@click.option(
     "--tie-embeddings/--no-tie-embeddings",
     default=True,
     help="One table of word embeddings for encoder and decoder while they are trained.",
@@ -110,6 +115,7 @@ def finetune_generate_command(**options: Any) -> None:
             "beams",
             "length_penalty",
             "no_repeat_ngram",
+            "copy",
             "tie_embeddings",
             "eval_rows",
         ),

@@ -13,11 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 from corpora import assert_refused
+from hypothesis import given
+from hypothesis import strategies as st
 from in_process import Here
 from models import make_model
 
 from embedder.checkpoint import open_checkpoint
 from embedder.errors import LabelError, ModelError, RequestError
+from embedder.heads.copying import CopyLayer
 from embedder.heads.protocol import HeadOptions, open_head, read_head_file
 from embedder.training.generate_model import warm_start
 from embedder.training.options import TrainingOptions, TrainPrecision
@@ -73,15 +76,21 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
 Trained = tuple[TrainingSummary, Path]
 
 
-@pytest.fixture(scope="module", params=[True, False], ids=["tied", "untied"])
+WAYS: dict[str, dict[str, Any]] = {
+    "tied": {"tie_embeddings": True},
+    "untied": {"tie_embeddings": False},
+    "copying": {"copy": True},
+}
+
+
+@pytest.fixture(scope="module", params=WAYS.values(), ids=WAYS.keys())
 def trained(
     request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory, model: Path
 ) -> Trained:
     """A head that was trained on the pairs."""
     folder = tmp_path_factory.mktemp("generate")
     train = write(folder / "train.parquet", {"source": SOURCES, "target": TARGETS})
-    asked = options(train, model, folder / "out", tie_embeddings=request.param)
-    return finetune(asked), folder / "out"
+    return finetune(options(train, model, folder / "out", **request.param)), folder / "out"
 
 
 def test_what_was_learnt_is_written(trained: Trained) -> None:
@@ -110,10 +119,14 @@ def test_texts_do_not_depend_on_other_rows(trained: Trained) -> None:
 
 
 def test_transformers_opens_the_folder(trained: Trained) -> None:
-    """Hugging Face's own class opens the folder, and writes the same with what it finds there."""
+    """Hugging Face's own class opens the folder, and writes the same with what it finds there,
+    unless it copies, which that class does not."""
     import transformers
 
     _, folder = trained
+    if read_head_file(folder).settings["copy"]:
+        assert open_head(folder, HeadOptions(settings={"copy": False})).inputs == ("text",)
+        return
     network = transformers.EncoderDecoderModel.from_pretrained(folder).eval()
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     read = tokenizer(SOURCES[:1], return_tensors="pt", return_token_type_ids=False)
@@ -184,6 +197,45 @@ def test_ways_of_training(tmp_path: Path, model: Path, changes: dict[str, Any]) 
         assert found.shape == value.shape and found.dtype == torch.float32
         if "freeze" in changes and name.startswith(("embeddings.", "encoder.layer.0.")):
             assert torch.equal(found, value)
+
+
+def test_what_was_never_written_is_copied(tmp_path: Path, model: Path) -> None:
+    """A head that copies writes words that are in none of the targets that it was trained on."""
+    seen = ["river", "crane", "steel", "energy", "bank", "rates", "beam", "interest"]
+    columns = {"source": [f"the {a} of {b}" for a in seen for b in seen]}
+    columns["target"] = [source.split()[1] for source in columns["source"]]
+    train, new = write(tmp_path / "t.parquet", columns), ["green", "raised", "lifted", "again"]
+    found = {}
+    for copy in (True, False):
+        asked = options(train, model, tmp_path / f"{copy}", copy=copy)
+        finetune(replace(asked, training=replace(asked.training, max_steps=160)))
+        head = open_head(tmp_path / f"{copy}", HeadOptions(settings={"beams": 1}))
+        answers = head.predict({"text": [f"the {word} of bank" for word in new]})
+        found[copy] = answers["generated"].to_pylist()
+    assert sum(map(str.__eq__, found[True], new)) >= 3
+    assert not set(found[False]) & set(new)
+
+
+@given(seed=st.integers(0, 2**16), length=st.integers(3, 9))
+def test_a_copy_is_a_probability(seed: int, length: int) -> None:
+    """Copied and written, the probabilities of all pieces add up to one; the loss is the logarithm
+    of that of the right ones; and pieces around a text are not copied."""
+    torch.manual_seed(seed)
+    layer, n_pieces = CopyLayer(4, 20, unread=(0, 1)), 20
+    layer.start()
+    states, read, logits = torch.randn(2, 5, 4), torch.randn(2, length, 4), torch.randn(2, 5, 20)
+    source_ids = torch.randint(0, n_pieces, (2, length))
+    source_ids[:, 1] = 7  # one at least can be copied
+    outputs = layer(states, read, source_ids)
+    found = layer.mix(logits, outputs, source_ids)
+    assert torch.allclose(found.exp().sum(-1), torch.ones(2, 5), atol=1e-5)
+    absent = sorted({0, 1} | set(range(n_pieces)) - set(source_ids[0].tolist()))
+    written = torch.log_softmax(logits, -1) + outputs[2][..., None]
+    assert torch.allclose(found[0][:, absent], written[0][:, absent], atol=1e-5)
+    labels = torch.randint(0, n_pieces, (2, 5))
+    is_next = torch.ones(2, 5, dtype=torch.bool)
+    loss = layer.loss(logits[is_next], labels, is_next, outputs, source_ids)
+    assert torch.allclose(loss, -found.gather(2, labels[..., None]).mean(), atol=1e-5)
 
 
 BAD: list[tuple[str, Any, str]] = [

@@ -1,7 +1,8 @@
 """Generation: a text for a text, by BERT as encoder and BERT as decoder.
 
 Both start from the same weights (Rothe et al. 2020, BERT2BERT); the decoder's attention to what
-was read, and the layer before its output where the model has none, start from chance.
+was read, and the layer before its output where the model has none, start from chance. With `copy`
+it can take pieces over from what it read (`embedder.heads.copying`).
 """
 
 from __future__ import annotations
@@ -82,7 +83,10 @@ def _open_model(request: TaskRequest) -> GenerateModel:
             "Give a smaller --target-tokens.",
         )
     network = warm_start(
-        checkpoint, seed=request.options.seed, tie=asked.get("tie_embeddings", True)
+        checkpoint,
+        seed=request.options.seed,
+        tie=asked.get("tie_embeddings", True),
+        copying=settings.copy,
     )
     return GenerateModel(network, checkpoint, settings, window)
 
