@@ -90,6 +90,8 @@ def find_files(sources: Sequence[str], labels: Labels = NO_LABELS) -> list[Sourc
     """
     if isinstance(sources, str):
         raise TypeError(f"sources are several names, as in ({sources!r},), and not one text")
+    if not all(sources):
+        raise SourceError("A source has an empty name.", "Name a file or a folder, as `.`.")
     found = [file for source in sources for file in _expand(source)]
     unique = {file.identity: file for file in found}
     return _told_apart(unique, labels)

@@ -16,7 +16,8 @@ def decode(kind: type[Record], value: Any, where: str = "") -> Record:
     """A record from what `dataclasses.asdict` and JSON made of one.
 
     Args:
-        kind: a dataclass of numbers, texts, enums, tuples, dictionaries by text, and dataclasses.
+        kind: a dataclass of numbers, truths, texts, enums, tuples, dictionaries by text, and
+            dataclasses.
         value: what JSON holds.
         where: name of the value in messages.
 
@@ -69,7 +70,7 @@ def _is(kind: Any, value: Any) -> bool:
         return is_number and math.isfinite(value)
     if kind is int:
         return isinstance(value, int) and not isinstance(value, bool) and value >= 0
-    return kind is str and isinstance(value, str)
+    return kind in (str, bool) and isinstance(value, kind)
 
 
 def _shown(value: Any) -> str:

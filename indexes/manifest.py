@@ -10,7 +10,7 @@ from enum import StrEnum
 from embedder.specs import ChunkSpec, EncoderSpec
 from indexes.durable import FileRecord
 
-FORMAT = 4
+FORMAT = 5
 HISTORY_LENGTH = 1000
 """Finished runs that the manifest remembers."""
 
@@ -272,6 +272,7 @@ class Manifest:
         text: the text column.
         id: the id column, None when ids were made from file and row.
         metadata: the metadata columns.
+        has_all_columns: whether they are all that there were, and not those that were asked for.
         chunking: how documents became passages.
         contract: what the FAISS structure promises.
         sources: what it follows.
@@ -302,6 +303,7 @@ class Manifest:
     basis: SenseBasis | None = None
     senses: SenseRecord | None = None
     n_duplicate_ids: int = 0
+    has_all_columns: bool = True
     calibration: FileRecord | None = None
     excluded: tuple[str, FileRecord] | None = None
     history: tuple[HistoryEntry, ...] = ()

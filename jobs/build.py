@@ -17,7 +17,7 @@ from typing import Any
 import pyarrow as pa
 from threadpoolctl import threadpool_limits
 
-from embedder.corpus import read_shards
+from embedder.corpus import all_columns, read_shards
 from embedder.errors import EmbedderError, IndexFormatError, IndexMismatchError, SourceError
 from embedder.pipeline import run_ahead
 from embedder.specs import Precision
@@ -115,6 +115,11 @@ class _Build:
                 "Ids are made of file and row: an id is text or a whole number, unlike "
                 f"{', '.join(no_ids)}."
             )
+        if new := self._new_columns(manifest):
+            self._progress.note(
+                f"Left out: {', '.join(new)}. The index was built without; to have "
+                f"{'it' if len(new) == 1 else 'them'}, build it anew with another --out."
+            )
         self._progress.start_stage("comparing the sources with the index")
         ids = shard_ids(self._plan)
         whole = self._whole_segments(manifest, ids)
@@ -126,6 +131,13 @@ class _Build:
         segments = settle(self._layout, [*whole, *added], ids, keeps_gone=self._options.add)
         final = self._finish(manifest, segments)
         return self._summary(final)
+
+    def _new_columns(self, manifest: Manifest) -> list[str]:
+        """Columns that an index with all that there were would have if it were built now."""
+        known = {manifest.text, manifest.id, *manifest.metadata}
+        is_asked = self._options.columns.metadata is not None
+        there = () if is_asked or not manifest.has_all_columns else self._plan.corpus.sources
+        return [name for name in all_columns(there) if name not in known]
 
     def _first_manifest(self) -> Manifest:
         """The committed state, or that of an empty index, which is committed first."""
@@ -147,6 +159,7 @@ class _Build:
             text=columns.text,
             id=columns.id,
             metadata=columns.metadata,
+            has_all_columns=self._options.columns.metadata is None,
             chunking=plan.chunking,
             contract=plan.contract,
             calibration=self._write_calibration(),

@@ -39,9 +39,16 @@ class ColumnValues:
         return int((self.codes < 0).sum())
 
 
-def read_values(store: MetadataStore, column: str) -> ColumnValues:
+def read_values(
+    store: MetadataStore, column: str, among: npt.NDArray[np.int64] | None = None
+) -> ColumnValues:
     """The values of a column; of many numbers or times ranges with about equally many documents,
     of many other values the most frequent ones and `other`.
+
+    Args:
+        store: the metadata.
+        column: the column.
+        among: numbers of the documents that count for what is frequent; None for all.
 
     Raises:
         FilterError: there is no such column.
@@ -55,12 +62,15 @@ def read_values(store: MetadataStore, column: str) -> ColumnValues:
     places = np.empty(len(order) + 1, dtype=np.int64)
     places[order], places[-1] = np.arange(len(order)), -1
     codes, distinct = places[codes], distinct.take(pa.array(order))
+    counted = codes if among is None else codes[among]
+    counts = np.bincount(counted[counted >= 0], minlength=len(distinct))
     if len(distinct) <= MOST_VALUES:
         labels = [str(value) for value in distinct.to_pylist()]
     elif pa.types.is_integer(distinct.type) or pa.types.is_floating(distinct.type):
-        codes, labels = _ranges(codes, distinct.to_pylist())
+        codes, labels = _ranges(codes, counts, distinct.to_pylist())
     else:
-        codes, labels = _most_frequent(codes, [str(value) for value in distinct.to_pylist()])
+        texts = [str(value) for value in distinct.to_pylist()]
+        codes, labels = _most_frequent(codes, counts, texts)
     return ColumnValues(name, tuple(labels), codes)
 
 
@@ -79,11 +89,10 @@ def _comparable(values: pa.ChunkedArray) -> pa.Array:
 
 
 def _ranges(
-    codes: npt.NDArray[np.int64], distinct: list[Any]
+    codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], distinct: list[Any]
 ) -> tuple[npt.NDArray[np.int64], list[str]]:
-    counts = np.bincount(codes[codes >= 0], minlength=len(distinct))
     before = np.cumsum(counts) - counts / 2
-    groups = np.minimum((before * N_RANGES / counts.sum()).astype(np.int64), N_RANGES - 1)
+    groups = np.minimum((before * N_RANGES / max(1, counts.sum())).astype(np.int64), N_RANGES - 1)
     groups = np.unique(groups, return_inverse=True)[1]
     labels = []
     for group in range(int(groups.max()) + 1):
@@ -94,9 +103,8 @@ def _ranges(
 
 
 def _most_frequent(
-    codes: npt.NDArray[np.int64], distinct: list[str]
+    codes: npt.NDArray[np.int64], counts: npt.NDArray[np.int64], distinct: list[str]
 ) -> tuple[npt.NDArray[np.int64], list[str]]:
-    counts = np.bincount(codes[codes >= 0], minlength=len(distinct))
     kept = np.sort(np.argsort(-counts, kind="stable")[: MOST_VALUES - 1])
     places = np.full(len(distinct) + 1, len(kept), dtype=np.int64)
     places[kept], places[-1] = np.arange(len(kept)), -1

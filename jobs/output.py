@@ -23,10 +23,12 @@ def check_file_name(out: str | Path, reads: Iterable[str | Path] = ()) -> Path:
             are.
 
     Raises:
-        OutputError: it is a folder or a device, lies in a folder that is not there, is one of
+        OutputError: it is `-`, a folder or a device, lies in a folder that is not there, is one of
             `reads`, or lies in one.
     """
     final = Path(out)
+    if str(out) == "-":
+        raise OutputError("Results go to files, and - is none.", "Name a file with --out.")
     if not final.name or final.is_dir():
         raise OutputError(f"{out} cannot be written: it is a folder.", "Name a file with --out.")
     if not final.parent.is_dir():

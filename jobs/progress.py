@@ -11,6 +11,9 @@ from typing import TextIO
 PLAIN_INTERVAL_SECONDS = 15.0
 LIVE_INTERVAL_SECONDS = 0.2
 
+LEAST_SHARE = 0.01
+"""What has to be done before it says how long the rest takes; the first of all is the slowest."""
+
 
 class Progress:
     """Counts what a job has done. This base is silent; the command line shows it.
@@ -27,14 +30,14 @@ class Progress:
         self.n_tokens = 0
         self.n_padded_tokens = 0
         self._n_tokens_before = 0
-        self.started = time.monotonic()
+        self.started = self._counted_at = time.monotonic()
 
     def start_stage(self, name: str, n_documents_total: int = 0, unit: str = "documents") -> None:
         """A new part of the job begins."""
         self.stage, self.n_documents_total, self.unit = name, n_documents_total, unit
         self.n_documents = 0
         self._n_tokens_before = self.n_tokens
-        self.started = time.monotonic()
+        self.started = self._counted_at = time.monotonic()
         self.show(force=True)
 
     def note(self, line: str) -> None:
@@ -49,11 +52,13 @@ class Progress:
     def count_documents(self, n_documents: int) -> None:
         """Documents have been written."""
         self.n_documents += n_documents
+        self._counted_at = time.monotonic()
         self.show()
 
     def reach(self, n_done: int, n_total: int) -> None:
         """So much of the stage is done."""
         self.n_documents, self.n_documents_total = n_done, n_total
+        self._counted_at = time.monotonic()
         self.show()
 
     @property
@@ -66,15 +71,18 @@ class Progress:
 
     def line(self) -> str:
         """The state in one line."""
-        seconds = max(time.monotonic() - self.started, 1e-9)
+        now = time.monotonic()
+        seconds = max(now - self.started, 1e-9)
         if not self.n_documents_total:
             return self.stage
         parts = [f"{self.stage}: {self.n_documents:,} of {self.n_documents_total:,} {self.unit}"]
         if self.n_documents:
-            rate = self.n_documents / seconds
+            # They may come many at a time: the rate is of those that came, up to the last of them.
+            rate = self.n_documents / max(self._counted_at - self.started, 1e-9)
             parts.append(f"{rate:,.0f}/s" if rate >= 10 else f"{rate:.2g}/s")
-            left = (self.n_documents_total - self.n_documents) / rate
-            parts.append(f"{_clock(left)} left")
+            left = (self.n_documents_total - self.n_documents) / rate - (now - self._counted_at)
+            if left >= 0 and self.n_documents >= LEAST_SHARE * self.n_documents_total:
+                parts.append(f"{_clock(left)} left")
         n_tokens = self.n_tokens - self._n_tokens_before
         if n_tokens:
             parts.insert(1, f"{n_tokens / seconds:,.0f} tokens/s")

@@ -283,7 +283,8 @@ def changes_over(senses: Senses, column: str, word: str | None, k: int) -> Over:
 
     Args:
         senses: the senses of an index.
-        column: the column; many numbers or times become ranges of equally many documents.
+        column: the column; many numbers or times become ranges of equally many documents, of other
+            values the most frequent stay; of one word those count that use it.
         word: only this word, all of its senses; None for the k senses that differ most surely.
         k: most senses for all words.
 
@@ -291,10 +292,13 @@ def changes_over(senses: Senses, column: str, word: str | None, k: int) -> Over:
         FilterError: there is no such column.
         WordError: the index has no senses of the word.
     """
-    values = read_values(senses.store, column)
     if word is not None:
-        found = list(_over(senses, senses.find(word), values))
+        one = senses.find(word)
+        documents = np.unique(senses.uses.document_numbers(senses.uses.of(one)))
+        values = read_values(senses.store, column, documents)
+        found = list(_over(senses, one, values))
     else:
+        values = read_values(senses.store, column)
         forms = [form for form in senses.inventory if senses.inventory.n_senses(form) > 1]
         found = [one for form in forms for one in _over(senses, senses.find(form), values)]
         limit = SURE / max(1, len(found))

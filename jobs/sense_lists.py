@@ -81,13 +81,13 @@ def sense_spreads(
     return np.where(counts > 1, spreads, 0.0), n_uses
 
 
-def write_ambiguous(found: list[AmbiguousWord], stream: TextIO) -> None:
+def write_ambiguous(found: list[AmbiguousWord], stream: TextIO, *, least: int) -> None:
     """The words as people read them."""
     from rich.text import Text
 
     screen = open_screen(stream)
     if not found:
-        screen.print("no word has several senses")
+        screen.print(f"no word with {least:,} uses or more has several senses")
     for one in found:
         line = Text(one.view.word, style="bold")
         line.append(f"  {one.view.n_uses:,} uses, {one.spread:.2f} apart", style="not bold dim")

@@ -36,7 +36,10 @@ def write_word(view: WordView, stream: TextIO) -> None:
             near = "  ".join(f"{one.sense} {one.score:.2f}" for one in sense.neighbours)
             screen.print(Text(f"  near: {near}", style="cyan"))
         for example in sense.examples:
-            screen.print(use_line(example, is_plain=not screen.is_terminal))
+            line = use_line(example, is_plain=not screen.is_terminal)
+            for value in example.metadata.values():
+                line.append(f"  {_short(value)}", style="cyan")
+            screen.print(line)
 
 
 def sense_line(name: str, share: float, words: Sequence[str]) -> Text:

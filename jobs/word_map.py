@@ -78,7 +78,7 @@ def write_map(layout: Layout, options: MapOptions) -> MapSummary:
         options: what to draw, and where.
 
     Raises:
-        RequestError: the ending says no format.
+        RequestError: the ending says no format, or metadata are asked for in a picture.
         WordError: the index has no senses of the word.
         IndexNotFoundError: there is no index.
         FilterError: there is no such metadata column.
@@ -86,6 +86,8 @@ def write_map(layout: Layout, options: MapOptions) -> MapSummary:
     """
     started = time.monotonic()
     final, form = _target(layout, options)
+    if form is MapFormat.PNG and options.fields is not None:
+        raise RequestError("A picture shows no metadata.", "Leave --fields out, or draw a page.")
     with open_senses(layout.root) as senses:
         points = read_points(senses, options.word, limit=options.limit, fields=options.fields)
     render = render_page if form is MapFormat.HTML else render_picture

@@ -207,7 +207,7 @@ def _summary_lines(summary: BuildSummary) -> list[str]:
         recall = "exact" if summary.is_exact else f"recall@10 {summary.recall:.3f}"
         index += f", {' + '.join(summary.structures)} ({recall})"
     if summary.is_up_to_date:
-        return [f"{index}. Up to date; nothing to do."]
+        return [f"{index}. Up to date."]
     seconds = max(summary.seconds, 1e-9)
     lines = [
         index,

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import json
+import sys
 from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING
 
 import click
 
 from jobs.cli.index_option import index_option, named_index
+from jobs.cli.streams import writing_stdout
 
 if TYPE_CHECKING:
     from indexes.manifest import GenerationRecord, HistoryEntry, Manifest
@@ -27,12 +29,13 @@ def info_command(folder: str | None, index: str | None, history: bool, format: s
 
     description = describe_index(Layout(named_index(folder, index)))
     entries = description.manifest.history
-    if format == "json":
-        values = [vars(entry) for entry in entries] if history else description.to_json()
-        click.echo(json.dumps(values, indent=1, ensure_ascii=False))
-        return
-    for line in _history_lines(entries) if history else _lines(description):
-        click.echo(line)
+    with writing_stdout():
+        if format == "json":
+            values = [vars(entry) for entry in entries] if history else description.to_json()
+            print(json.dumps(values, indent=1, ensure_ascii=False), file=sys.stdout)
+            return
+        for line in _history_lines(entries) if history else _lines(description):
+            print(line, file=sys.stdout)
 
 
 def _history_lines(entries: Sequence[HistoryEntry]) -> Iterator[str]:
@@ -86,12 +89,13 @@ def _lines(description: Description) -> list[str]:
     counts["duplicate id"] = manifest.n_duplicate_ids
     counts["cut into several passages"] = manifest.n_windowed
     counts["truncated"] = manifest.n_truncated
+    dead = " with those of deleted documents" if description.n_deleted else ""
     unfinished = "  a run has not finished; run embedder index again"
     return [
         description.index,
         *([] if description.is_finished else [unfinished]),
         f"  {plural(manifest.n_documents, 'document')}, {plural(manifest.n_passages, 'passage')}, "
-        f"{plural(manifest.n_tokens, 'token')}, {plural(len(manifest.segments), 'segment')}",
+        f"{plural(manifest.n_tokens, 'token')}{dead}, {plural(len(manifest.segments), 'segment')}",
         *(f"  source: {s.name} ({plural(s.n_rows, 'row')})" for s in manifest.sources),
         f"  columns: text {manifest.text}, id {manifest.id or 'made from file and row'}, metadata "
         f"{', '.join(manifest.metadata) or 'none'}",

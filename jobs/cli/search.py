@@ -95,6 +95,7 @@ def _write_stdout(
 
 
 def _queries(options: dict[str, Any]) -> Iterator[str]:
+    from embedder.endings import JSON_LINES_ENDINGS, PARQUET_ENDINGS
     from embedder.errors import RequestError
 
     given, path = options["query"], options["queries"]
@@ -107,6 +108,12 @@ def _queries(options: dict[str, Any]) -> Iterator[str]:
             else "No query was given.",
             'For example: embedder search "river bank"',
         )
+    if options["column"] and not (
+        path and path.lower().endswith(PARQUET_ENDINGS + JSON_LINES_ENDINGS)
+    ):
+        raise RequestError(
+            "--column is of a Parquet or JSON lines file of --queries.", "Leave it out."
+        )
     if path:
         from jobs.queries import read_queries
 
@@ -115,10 +122,16 @@ def _queries(options: dict[str, Any]) -> Iterator[str]:
 
 
 def _with_sense(index: Index, queries: Iterator[str], options: dict[str, Any]) -> Iterator[str]:
-    """The queries; the sense that --in asks for goes into --sense."""
+    """The queries; the sense that --in asks for goes into --sense, and so does the word of a sense
+    that is asked for by its number."""
     from embedder.errors import RequestError
 
     if options["in"] is None:
+        if options["sense"] and options["sense"].isdecimal():
+            words = list(itertools.islice(queries, 2))
+            if len(words) == 1:
+                options["sense"] = f"{words[0].strip()}/{options['sense']}"
+            return itertools.chain(words, queries)
         return queries
     if options["sense"]:
         raise RequestError("--in and --sense both name a sense.", "Leave one of them out.")
@@ -142,8 +155,9 @@ def _search(
     *,
     is_text: bool,
 ) -> Iterator[list[Hit]]:
-    n_hits = n_cut = 0
+    n_hits = n_cut = n_queries = 0
     while block := list(itertools.islice(queries, QUERY_BLOCK)):
+        n_queries += len(block)
         answers = index.answer_many(
             block,
             options["k"],
@@ -166,7 +180,9 @@ def _search(
         )
     if not n_hits:
         why = "the index holds no documents"
-        if index.manifest.n_documents:
+        if not n_queries:
+            why = f"{options['queries']} holds no queries"
+        elif index.manifest.n_documents:
             of_sense = f" and uses {options['sense']}" if options["sense"] else ""
             why = f"no document passes the filter{of_sense}"
         click.echo(f"nothing found: {why}", err=True)

@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 import click
+from click.core import ParameterSource
 
 from jobs.cli.index_option import index_option
 from jobs.cli.names import COLUMN_NAMES
@@ -65,10 +66,35 @@ def senses_command(**options: Any) -> None:
         raise RequestError(
             "No word was given.", "For example: embedder senses bank, or embedder senses --list"
         )
+    _check_options(options)
     form = choose_output(options, find_index(options["index"]), options["diff"])
     with open_senses(options["index"]) as senses, writing_stdout():
         rows, columns, write_text = _answer(senses, options)
         write_table(rows, columns, form, options["out"], sys.stdout, write_text)
+
+
+OF_WORD = ("neighbours", "words", "examples", "fields")
+OF_LIST = ("k", "least")
+"""Options that not every question has."""
+
+
+def _check_options(options: dict[str, Any]) -> None:
+    """Raise RequestError if an option is given that says nothing to the question."""
+    from embedder.errors import RequestError
+
+    if options["list"]:
+        asked, fitting = "--list", set(OF_LIST)
+    elif options["diff"] or options["by"]:
+        asked = "--diff" if options["diff"] else "--by"
+        fitting = {"k"} if options["diff"] or not options["word"] else set()
+    else:
+        asked, fitting = "a word", set(OF_WORD)
+    context = click.get_current_context()
+    for name in (*OF_WORD, *OF_LIST):
+        given = context.get_parameter_source(name) is ParameterSource.COMMANDLINE
+        if given and name not in fitting:
+            option = f"-{name}" if name == "k" else f"--{name}"
+            raise RequestError(f"{option} says nothing to {asked}.", "Leave it out.")
 
 
 def _answer(senses: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
@@ -81,7 +107,7 @@ def _answer(senses: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
         return (
             [one.to_json() for one in found],
             AMBIGUOUS_COLUMNS,
-            lambda stream: write_ambiguous(found, stream),
+            lambda stream: write_ambiguous(found, stream, least=options["least"]),
         )
     if options["diff"] or options["by"]:
         return _changes(senses, options)

@@ -68,6 +68,7 @@ def test_a_missing_source(refuse_index: Refuse, tmp_path: Path) -> None:
     """A source that is not there is named."""
     refuse_index(tmp_path / "nowhere.parquet", words=("nowhere.parquet", "There is no file"))
     refuse_index(tmp_path / "*.parquet", words=("*.parquet", "No file matches"))
+    refuse_index("", words=("an empty name",))
 
 
 def test_a_folder_without_parquet(refuse_index: Refuse, tmp_path: Path) -> None:
@@ -468,6 +469,7 @@ def test_queries_twice(refuse_search: Refuse, tmp_path: Path) -> None:
     """Queries as arguments and in a file are refused together."""
     (tmp_path / "q.txt").write_text("x\n")
     refuse_search("bank", "--queries", "q.txt", words=("--queries",))
+    refuse_search("bank", "--column", "query", words=("--column is of a Parquet",))
 
 
 @pytest.mark.parametrize("name", ["q.txt", "q.jsonl", "q.parquet"])

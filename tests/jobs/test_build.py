@@ -59,7 +59,7 @@ def test_a_second_run_does_nothing(
     before = tree(out)
     done = run("index", small_corpus, "--out", out)
     assert done.returncode == 0, done.stderr
-    assert "Up to date; nothing to do" in done.stdout + done.stderr
+    assert "Up to date." in done.stdout + done.stderr
     assert tree(out) == before
     assert summary(run("index", small_corpus, "--out", out, "--format", "json"))["up_to_date"]
 

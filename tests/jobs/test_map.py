@@ -317,6 +317,13 @@ def test_refusals(
     assert not list(tmp_path.iterdir())
 
 
+def test_a_picture_has_no_metadata(banks: Layout, tmp_path: Path) -> None:
+    """Columns are for the page, and refused for a picture."""
+    asked = MapOptions(word="bank", out=tmp_path / "x.png", fields=("text",))
+    with pytest.raises(RequestError, match="shows no metadata"):
+        write_map(banks, asked)
+
+
 def test_no_index_and_no_senses(run: Run, tmp_path: Path, tiny_model: Path) -> None:
     """Without an index, and of one built without senses, the command says so in one line."""
     corpus = write_corpus(tmp_path / "c.parquet", ["bank"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 from pathlib import Path
 
+import pytest
 from corpora import write_corpus
 from rich.text import Text
 from synthetic import commit, unit_rows, write_segment
@@ -56,6 +57,24 @@ def test_a_compaction_shows_the_vectors_of_its_faiss_structure(tmp_path: Path) -
     commit(layout, [write_segment(layout, name, unit_rows(30)) for name in "ab"])
     compact_index(layout, progress)
     assert built(progress, 60)
+
+
+def test_what_is_left_shrinks_while_nothing_is_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Documents may come many at a time; until some are there, nothing is said of the rest."""
+    now = [100.0]
+    monkeypatch.setattr("jobs.progress.time.monotonic", lambda: now[0])
+    progress = Progress()
+    progress.start_stage("encoding", 1000)
+    now[0] += 5
+    progress.count_documents(5)
+    assert progress.line() == "encoding: 5 of 1,000 documents, 1/s"
+    now[0] += 45
+    progress.count_documents(495)
+    assert progress.line().endswith("10/s, 0:50 left")
+    now[0] += 30
+    assert progress.line().endswith("10/s, 0:20 left")
+    now[0] += 30
+    assert progress.line().endswith("10/s")
 
 
 def test_texts_do_not_command_a_terminal() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from banks import MONEY, RARE, RIVER, TEXTS, meaning, write_banks
 from corpora import Done, assert_refused
@@ -367,6 +368,37 @@ def test_senses_differ_over_a_column(senses: Senses, names: dict[str, str]) -> N
     assert {one.sense for one in changes_over(senses, "year", None, 50).senses} >= set(names)
 
 
+def test_values_are_those_of_the_word(
+    senses: Senses, names: dict[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a column with many values those are shown in which the word is used."""
+    n = len(senses.store.values("year"))
+    documents = np.unique(senses.uses.document_numbers(senses.uses.of(senses.find("bank"))))
+    titles = np.array([f"a title {i % 40}" for i in range(n)], dtype=object)
+    titles[documents] = [f"bank {i % 9}" for i in range(len(documents))]
+    column = pa.chunked_array([pa.array(titles.tolist())])
+    monkeypatch.setattr(senses.store, "values", lambda _: column)
+    over = changes_over(senses, "year", "bank", 10)
+    assert len(titles) > len(documents) > 9
+    assert {f"bank {i}" for i in range(9)} <= set(over.values)
+
+
+def test_fields_are_shown_with_examples(banks: Path, run: Run) -> None:
+    """--fields of `senses` comes behind each example."""
+    done = run("senses", "bank", "--index", banks, "--fields", "year", "--examples", 1)
+    examples = [line for line in done.stdout.splitlines() if line.startswith("    ")]
+    assert len(examples) == 2 and all(line.split()[-1].isdecimal() for line in examples)
+
+
+def test_a_number_says_which_sense(banks: Path, run: Run) -> None:
+    """A sense by its number alone is that of the word that is searched for."""
+    found = [
+        run("search", "bank", "--index", banks, "--sense", sense, "--format", "json").stdout
+        for sense in ("2", "bank/2")
+    ]
+    assert found[0] == found[1] and len(json.loads(found[0])) > 0
+
+
 def test_a_document_counts_once(senses: Senses, monkeypatch: pytest.MonkeyPatch) -> None:
     """More uses in the same documents make no change surer, for they are alike."""
     usual = changes_over(senses, "year", "bank", 10)
@@ -514,6 +546,12 @@ def test_contexts_that_do_not_say_which_are_refused(index: Index) -> None:
         (("search", "bank", "--in", "x bank", "--sense", "bank/1"), "both name a sense"),
         (("search", "bank", "river", "--in", "x bank"), "several queries"),
         (("search", "bank", "--sense", "bank"), "no sense of it"),
+        (("search", "bank", "--sense", "9"), "no sense '9'"),
+        (("neighbours", "bank", "--in", "the [river] by the bank"), "'river' is marked"),
+        (("senses", "bank", "-k", "3"), "-k says nothing to a word"),
+        (("senses", "bank", "--least", "3"), "--least says nothing to a word"),
+        (("senses", "--list", "--words", "3"), "--words says nothing to --list"),
+        (("senses", "bank", "--by", "year", "-k", "3"), "-k says nothing to --by"),
     ],
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else "",
 )

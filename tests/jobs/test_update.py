@@ -81,6 +81,25 @@ def test_add_keeps_what_is_gone(
     assert build(second)["n_removed"] == 60
 
 
+def test_new_columns_are_told(
+    run: Run, out: Path, tmp_path: Path, tiny_model: Path, short_texts: list[str]
+) -> None:
+    """Columns that an index was built without are named, unless it was told which ones to have."""
+    first = tmp_path / "a.parquet"
+    table = pq.read_table(write_corpus(tmp_path / "b.parquet", short_texts[20:30]))
+    table = table.append_column("year", pa.array([1999] * 10))
+    pq.write_table(table, first)
+    pq.write_table(table.append_column("lang", pa.array(["en"] * 10)), tmp_path / "b.parquet")
+    for options, is_told in (((), True), (("--metadata", "year"), False)):
+        index = out.with_name(f"{is_told}.index")
+        build = ("--out", index, "--model", tiny_model, *options)
+        assert run("index", first, *build).returncode == 0
+        done = run("index", tmp_path / "b.parquet", "--add", *build)
+        assert done.returncode == 0
+        assert ("Left out: lang. The index was built without" in done.stderr) == is_told
+        assert "Left out" not in run("index", first, "--add", *build).stderr
+
+
 def test_add_replaces_documents_with_the_same_id(
     build: Command, ask: Command, out: Path, tmp_path: Path, short_texts: list[str]
 ) -> None:
