@@ -41,7 +41,7 @@ class GenerateSettings:
     beams: int
     length_penalty: float
     no_repeat_ngram: int
-    copy: bool = False
+    copy: bool
 
     def __post_init__(self) -> None:
         least = {"target_tokens": 2, "beams": 1, "no_repeat_ngram": 0}

@@ -84,9 +84,10 @@ def finetune_answer_command(**options: Any) -> None:
     help="So many tokens never come twice in a text; 0 for no such rule.",
 )
 @click.option(
-    "--copy",
-    is_flag=True,
-    help="Pieces of the text can be copied, as names and numbers are; learns from fewer examples.",
+    "--copy/--no-copy",
+    default=True,
+    help="Pieces of the text can be copied, so that few examples are enough; without, the model is "
+    "an EncoderDecoderModel of transformers and nothing else.",
 )
 @click.option(
     "--tie-embeddings/--no-tie-embeddings",
@@ -101,9 +102,9 @@ def finetune_generate_command(**options: Any) -> None:
     """Texts with targets, such as summaries: a text for each text.
 
     The model is for `embedder predict`. It becomes an encoder and, from the same weights, a
-    decoder. Of several targets the first is learnt. A text longer than the window loses its end.
-    Measured by ROUGE, against the nearest target and without beams, beside the first sentence of
-    the text. --lora and --freeze are for the encoder.
+    decoder, which can also copy what is read. Of several targets the first is learnt. A text
+    longer than the window loses its end. Measured by ROUGE, against the nearest target and without
+    beams, beside the first sentence of the text. --lora and --freeze are for the encoder.
     """
     run_finetune(
         "generate",

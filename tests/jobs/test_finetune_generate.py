@@ -77,9 +77,9 @@ Trained = tuple[TrainingSummary, Path]
 
 
 WAYS: dict[str, dict[str, Any]] = {
-    "tied": {"tie_embeddings": True},
-    "untied": {"tie_embeddings": False},
-    "copying": {"copy": True},
+    "tied": {"tie_embeddings": True, "copy": False},
+    "untied": {"tie_embeddings": False, "copy": False},
+    "copying": {},
 }
 
 

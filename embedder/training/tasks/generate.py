@@ -1,8 +1,8 @@
 """Generation: a text for a text, by BERT as encoder and BERT as decoder.
 
 Both start from the same weights (Rothe et al. 2020, BERT2BERT); the decoder's attention to what
-was read, and the layer before its output where the model has none, start from chance. With `copy`
-it can take pieces over from what it read (`embedder.heads.copying`).
+was read, and the layer before its output where the model has none, start from chance. It can also
+take pieces over from what it read (`embedder.heads.copying`), so that it learns from few examples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,9 @@ from embedder.training.generate_model import Example, GenerateModel, warm_start
 from embedder.training.run import Measures, TrainingRun
 from embedder.training.task import TaskRequest, hold_out
 
-SETTINGS = GenerateSettings(target_tokens=64, beams=4, length_penalty=1.0, no_repeat_ngram=3)
+SETTINGS = GenerateSettings(
+    target_tokens=64, beams=4, length_penalty=1.0, no_repeat_ngram=3, copy=True
+)
 """Where nothing else is asked for."""
 
 
