@@ -226,16 +226,6 @@ def find_use(context: str, word: str) -> Use:
         raise RequestError(
             f"The word {word!r} is not in {_shown(context)}.", "Give a context that has it."
         )
-    others = [
-        context[use.start : use.end]
-        for use in find_words(context)
-        if (use.start, use.end) not in spans and _is_marked(context, use.start, use.end)
-    ]
-    if others and not marked:
-        raise RequestError(
-            f"{others[0]!r} is marked in {_shown(context)}, and {word!r} is asked about.",
-            f"Mark a use of {word!r}, or none.",
-        )
     if len(marked) > 1:
         raise RequestError(
             f"{len(marked)} uses of {word!r} are marked in {_shown(context)}.", "Mark one of them."

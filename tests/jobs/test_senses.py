@@ -547,7 +547,6 @@ def test_contexts_that_do_not_say_which_are_refused(index: Index) -> None:
         (("search", "bank", "river", "--in", "x bank"), "several queries"),
         (("search", "bank", "--sense", "bank"), "no sense of it"),
         (("search", "bank", "--sense", "9"), "no sense '9'"),
-        (("neighbours", "bank", "--in", "the [river] by the bank"), "'river' is marked"),
         (("senses", "bank", "-k", "3"), "-k says nothing to a word"),
         (("senses", "bank", "--least", "3"), "--least says nothing to a word"),
         (("senses", "--list", "--words", "3"), "--words says nothing to --list"),
