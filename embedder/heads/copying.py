@@ -66,9 +66,13 @@ class CopyLayer(nn.Module):
         return scores.softmax(-1), logsigmoid(gate), logsigmoid(-gate)
 
     def loss(
-        self, scores: Tensor, labels: Tensor, is_next: Tensor, outputs: tuple[Tensor, ...],
+        self,
+        scores: Tensor,
+        labels: Tensor,
+        is_next: Tensor,
+        outputs: tuple[Tensor, ...],
         source_ids: Tensor,
-    ) -> Tensor:  # fmt: skip
+    ) -> Tensor:
         """The mean cross-entropy of the next pieces, each copied or written.
 
         Args:
