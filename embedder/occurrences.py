@@ -1,10 +1,10 @@
 """Occurrences: uses of words in passages, each with a vector of its own.
 
-The vector comes from the states that the encoder computes anyway. The last layer's states of the
-pieces around the word are averaged with weights that fall off with the distance, and the word's own
-states are added: the neighbourhood says what the word means here, its own states which word it is.
-Other layers, other weights and whitening were tried, and bring nothing or little beside this
-(`tests/benchmarks/senses.py`).
+The vector comes from the states that the encoder computes anyway, with some of its middle layer in
+them. Those of the pieces around the word are averaged with weights that fall off with the distance,
+and the word's own are added: the neighbourhood says what the word means here, its own states which
+word it is. Other layers, other weights and whitening were tried, and bring nothing or little beside
+this (`tests/benchmarks/senses.py`).
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ from enum import StrEnum
 from embedder.specs import ChunkSpec, EncoderSpec
 from indexes.durable import FileRecord
 
-FORMAT = 5
+FORMAT = 6
 HISTORY_LENGTH = 1000
 """Finished runs that the manifest remembers."""
 

@@ -31,7 +31,7 @@ log = logging.getLogger(__name__)
 
 GRAPH_FILE = "graph.xml"
 PARITY_FILE = "parity.json"
-EXPORT_VERSION = 2
+EXPORT_VERSION = 3
 """Part of every key: raise it when the exported graph changes."""
 
 SMOOTH_QUANT_ALPHA = 0.7

@@ -23,6 +23,11 @@ from embedder.specs import EncoderSpec, Pooling
 
 log = logging.getLogger(__name__)
 
+MIDDLE_WEIGHT = 0.5
+"""Weight of the middle layer in the states of pieces. The last layer of a sentence encoder knows
+what the text is about; half way up the states know more of the words beside them. Both together say
+better what a word means there (`tests/benchmarks/senses.py`)."""
+
 HEADS = (
     "pooler.",
     "cls.",
@@ -62,32 +67,34 @@ class SentenceNetwork(nn.Module):
         self.layers = layers
 
     def forward(self, piece_ids: Tensor, attention_mask: Tensor) -> tuple[Tensor, Tensor]:
-        """Unit vectors, float32, shape (n_texts, width), and the states of the pieces before
-        pooling, float32, shape (n_texts, length, width).
+        """Unit vectors, float32, shape (n_texts, width), and the states of the pieces, float32,
+        shape (n_texts, length, width), with some of the middle layer in them.
 
         Args:
             piece_ids: int64, shape (n_texts, length).
             attention_mask: int64, shape (n_texts, length), 1 for a piece and 0 for padding.
         """
-        states = self.token_states(piece_ids, attention_mask).float()
-        return self.pool(states, attention_mask), states
+        layers = self.transformer(
+            input_ids=piece_ids, attention_mask=attention_mask, output_hidden_states=True
+        )
+        last = layers.last_hidden_state
+        if self.layers > 1:
+            last = torch.stack(layers.hidden_states[-self.layers :]).mean(0)
+        last = last.float()
+        middle = layers.hidden_states[len(layers.hidden_states) // 2].float()
+        return self.pool(last, attention_mask), _mix(last, middle)
 
     def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors, shape (n_texts, width), of states of shape (n_texts, length, width)."""
         pooled = self.dense(_pool(states, attention_mask, self.pooling))
         return nn.functional.normalize(pooled, dim=-1)
 
-    def token_states(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
-        """States of the pieces, averaged over the chosen layers, shape (n_texts, length, width)."""
-        output = self.transformer(
-            input_ids=piece_ids,
-            attention_mask=attention_mask,
-            output_hidden_states=self.layers > 1,
-        )
-        if self.layers == 1:
-            states: Tensor = output.last_hidden_state
-            return states
-        return torch.stack(output.hidden_states[-self.layers :]).mean(0)
+
+def _mix(last: Tensor, middle: Tensor) -> Tensor:
+    """Last states and middle ones, these at `MIDDLE_WEIGHT` of the length of those, which keep
+    theirs; all of shape (n_texts, length, width)."""
+    of_last, of_middle = (states.norm(dim=-1, keepdim=True) for states in (last, middle))
+    return last + middle * (MIDDLE_WEIGHT * of_last / of_middle.clamp(min=1e-12))
 
 
 def _pool(states: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:

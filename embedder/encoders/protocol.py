@@ -14,8 +14,8 @@ class Encoded(NamedTuple):
 
     Args:
         rows: pooled vectors of unit length, float32, shape (n_texts, width).
-        states: states of the pieces before pooling, float32, shape (n_texts, length, width);
-            those of padding mean nothing. None where nobody asked for them.
+        states: states of the pieces, last and middle layer together, float32, shape
+            (n_texts, length, width); those of padding mean nothing. None where nobody asked.
     """
 
     rows: Rows

@@ -23,7 +23,7 @@ from embedder.specs import Precision
 
 HEAD_FILE = "head.json"
 HEAD_WEIGHTS = "head.safetensors"
-FORMAT = 1
+FORMAT = 2
 DEFAULT_BATCH_TOKENS = 4096
 
 Label = str | int | bool

@@ -38,13 +38,15 @@ PUBLISHED = {
     "WiC dev: accuracy x100": "BERT-base 68.5, MirrorWiC 71.9",
     "RAW-C: Spearman": "BERT .578",
 }
-VARIANTS = (  # sigma in pieces, weight of the word's own states
-    (6.0, 0.8),
-    (6.0, 0.0),
-    (3.0, 0.8),
-    (12.0, 0.8),
-    (6.0, 0.4),
-    (6.0, 1.6),
+VARIANTS = (  # sigma in pieces, weight of the word's own states, and of the middle layer
+    (6.0, 0.8, 0.5),
+    (6.0, 0.8, 0.0),
+    (6.0, 0.8, 1.0),
+    (6.0, 0.0, 0.5),
+    (3.0, 0.8, 0.5),
+    (12.0, 0.8, 0.5),
+    (6.0, 0.4, 0.5),
+    (6.0, 1.6, 0.5),
 )
 COMPONENTS = (48, 96, 192)
 N_SEMCOR_WORDS = 60
@@ -60,7 +62,7 @@ def main() -> None:
     if options.index:
         _print_split(options.index)
     if not options.without_variants:
-        _print_variants(encoder, data, options.variant_uses)
+        _print_variants(data, options)
     _print_tasks(encoder, data, options.most)
     print_machine()
 
@@ -84,29 +86,45 @@ def _drawn(uses: Sequence[Any], most: int) -> list[Any]:
     return [use for own in of_word.values() for use in own[:most]]
 
 
-def _print_variants(encoder: Any, data: Mapping[str, Path], most: int) -> None:
+def _print_variants(data: Mapping[str, Path], options: argparse.Namespace) -> None:
     from embedder import occurrences
+    from embedder.encoders import EncoderOptions, network, open_encoder
     from embedder.labelled import LabelColumns, read_uses
+    from embedder.specs import Engine
     from jobs import sense_basis
     from jobs.use_vectors import full_encoder, stored_encoder
 
-    uses = _drawn(read_uses([data["coarse"]], LabelColumns()), most)
+    # Torch looks at the weight of the middle layer when it runs; in a graph it is a constant.
+    encoder = open_encoder(EncoderOptions(engine=Engine.TORCH, threads=options.threads))
+    uses = _drawn(read_uses([data["coarse"]], LabelColumns()), options.variant_uses)
     rows = []
-    default = VARIANTS[0]
-    for sigma, weight in VARIANTS:
-        occurrences.SIGMA, occurrences.OWN_WEIGHT = sigma, weight
-        name = f"full, sigma {sigma:g}, own weight {weight:g}"
-        rows.append([name, *_halves(uses, full_encoder(encoder))])
-    occurrences.SIGMA, occurrences.OWN_WEIGHT = default
+    for sigma, own, middle in VARIANTS:
+        occurrences.SIGMA, occurrences.OWN_WEIGHT, network.MIDDLE_WEIGHT = sigma, own, middle
+        name = f"full, sigma {sigma:g}, own weight {own:g}, middle layer {middle:g}"
+        rows.append([name, *_halves(uses, full_encoder(encoder)), *_pair_scores(encoder, data)])
+    occurrences.SIGMA, occurrences.OWN_WEIGHT, network.MIDDLE_WEIGHT = VARIANTS[0]
     before = sense_basis.N_COMPONENTS
     for n_components in COMPONENTS:
         sense_basis.N_COMPONENTS = n_components
         encode = stored_encoder(encoder, [use.use for use in uses])
-        rows.append([f"{n_components} components of one byte", *_halves(uses, encode)])
+        rows.append([f"{n_components} components of one byte", *_halves(uses, encode), "", ""])
     sense_basis.N_COMPONENTS = before
-    head = ["vector of an occurrence", "accuracy", "macro F1", "one shot", "ARI"]
+    head = ["vector of an occurrence", "accuracy", "macro F1", "one shot", "ARI", "WiC", "SCWS"]
     print_table(head, rows)
     print(f"\n{len(uses):,} training uses of 20 words, either half against the other.\n")
+
+
+def _pair_scores(encoder: Any, data: Mapping[str, Path]) -> list[str]:
+    """The accuracy on WiC's training pairs, and Spearman on SCWS, of full vectors."""
+    from embedder.labelled import LabelColumns, read_matches, read_scores
+    from jobs.evaluate_senses import evaluate_matches, evaluate_similarity
+    from jobs.use_vectors import full_encoder
+
+    train = read_matches(data["wic"] / "train.parquet", LabelColumns())
+    encode = full_encoder(encoder)
+    same = evaluate_matches(train, train, encode)["accuracy"]
+    alike = evaluate_similarity(read_scores(data["scws"], LabelColumns()), encode)["spearman"]
+    return [f"{same:.3f}", f"{alike:.3f}"]
 
 
 def _halves(uses: Sequence[Any], encode: Callable[..., Any]) -> list[str]:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from models import CONFIGS, POSITIONS, WIDTH, add_pooling, make_model, make_tokenizer
+from models import CONFIGS, LAYERS, POSITIONS, WIDTH, add_pooling, make_model, make_tokenizer
 from safetensors.torch import save_file
 
 from embedder.checkpoint import open_checkpoint
@@ -125,6 +125,26 @@ def test_layers_are_averaged(folders: Folders, kind: str, engine: Engine) -> Non
     found = open_fp32(folder, engine, layers=2).encode(TEXTS)
     assert_close(found, reference(folder, TEXTS, layers=2))
     assert np.abs(found - reference(folder, TEXTS)).max() > 10 * TOLERANCE
+
+
+@pytest.mark.parametrize("engine", SLOW_EXPORT)
+@pytest.mark.parametrize("kind", CONFIGS)
+def test_states_are_of_two_layers(folders: Folders, kind: str, engine: Engine) -> None:
+    """The states of pieces are the last layer's, and the middle layer's at half of their length;
+    what pads a text changes none of them."""
+    folder = folders(kind)
+    encoder = open_fp32(folder, engine)
+    model = transformers.AutoModel.from_pretrained(folder).eval()
+    texts = [encoder.cut(ids) for ids in encoder.tokenizer.encode(TEXTS)]
+    for indices, _, encoded in encoder.encode_batches(texts, with_states=True):
+        assert encoded.states is not None
+        for number, found in zip(indices, encoded.states, strict=True):
+            with torch.no_grad():
+                layers = model(torch.tensor(texts[number])[None], output_hidden_states=True)
+            last, middle = layers.last_hidden_state[0], layers.hidden_states[-1 - LAYERS // 2][0]
+            longer = last.norm(dim=1, keepdim=True) / middle.norm(dim=1, keepdim=True)
+            wanted = (last + 0.5 * longer * middle).numpy()
+            assert np.abs(found[: len(wanted)] - wanted).max() <= TOLERANCE * np.abs(wanted).max()
 
 
 @pytest.mark.parametrize("engine", ENGINES)

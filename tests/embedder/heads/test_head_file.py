@@ -40,7 +40,7 @@ def test_what_is_written_is_read(tmp_path: Path, file: HeadFile) -> None:
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"format": 2}, "its format is 2"),
+        ({"format": 1}, "its format is 1"),
         ({"task": "sing"}, "sing"),
         ({"labels": ["a", 1]}, "not all texts"),
         ({"labels": [None]}, "not all texts"),
