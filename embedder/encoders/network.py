@@ -94,7 +94,8 @@ def _mix(last: Tensor, middle: Tensor) -> Tensor:
     """Last states and middle ones, these at `MIDDLE_WEIGHT` of the length of those, which keep
     theirs; all of shape (n_texts, length, width)."""
     of_last, of_middle = (states.norm(dim=-1, keepdim=True) for states in (last, middle))
-    return last + middle * (MIDDLE_WEIGHT * of_last / of_middle.clamp(min=1e-12))
+    mixed: Tensor = last + middle * (MIDDLE_WEIGHT * of_last / of_middle.clamp(min=1e-12))
+    return mixed
 
 
 def _pool(states: Tensor, attention_mask: Tensor, pooling: Pooling) -> Tensor:
