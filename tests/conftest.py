@@ -15,6 +15,10 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `models`
 
+# Several processes share the cores: threads that spin while they wait take three quarters of them.
+# Libraries look at it when they are loaded.
+os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
 # How long an example takes says more about the machine than about the code.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")

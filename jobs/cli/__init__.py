@@ -128,6 +128,9 @@ finetune_group.set_sections(
 def main(arguments: Sequence[str] | None = None) -> None:
     """Run the command line and exit: 0 done, 1 failed, 2 usage, 130 interrupted."""
     arguments = [_as_utf8(a) for a in (sys.argv[1:] if arguments is None else arguments)]
+    # Threads of OpenMP that wait for one another sleep. They would spin, which is as fast alone,
+    # and takes several times as long where other work wants the same cores.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(encoding="utf-8")  # texts are, whatever the locale says

@@ -109,3 +109,28 @@ def test_a_container_uses_no_more_threads_than_it_has_time_for() -> None:
         [sys.executable, "-c", SHARED], env=environment, capture_output=True, text=True, check=True
     )
     assert done.stdout == "3 3\nNone 5\n7 7\n"
+
+
+WAITING = """
+import os
+from jobs.cli import main
+
+try:
+    main(["--version"])
+finally:
+    print(os.environ["OMP_WAIT_POLICY"])
+"""
+
+
+@pytest.mark.parametrize("said", [None, "ACTIVE"])
+def test_waiting_threads_leave_the_cores_to_others(said: str | None) -> None:
+    """OpenMP's threads sleep while they wait, unless the user wants them to spin."""
+    environment = {k: v for k, v in os.environ.items() if k != "OMP_WAIT_POLICY"}
+    done = subprocess.run(
+        [sys.executable, "-c", WAITING],
+        env=environment | ({"OMP_WAIT_POLICY": said} if said else {}),
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert done.stdout.splitlines()[-1] == (said or "PASSIVE")
