@@ -376,10 +376,13 @@ def test_metadata_of_many_types(build: Build, run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.slow
-def test_int8_is_calibrated_once(run: Run, tmp_path: Path, small_corpus: Path) -> None:
+def test_int8_is_calibrated_once(
+    run: Run, tmp_path: Path, small_corpus: Path, tiny_model: Path
+) -> None:
     """An int8 build records its calibration, and a second run uses it and finds nothing to do."""
     out = tmp_path / "an.index"
     arguments = ("index", small_corpus, "--out", out, "--metadata", "", "--format", "json")
+    arguments = (*arguments, "--model", tiny_model)
     first = summary(run(*arguments, "--precision", "int8"))
     assert first["n_encoded"] > 0
     manifest = read_manifest(Layout(out))
