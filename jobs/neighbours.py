@@ -8,6 +8,7 @@ from typing import Any
 
 from embedder.vectors import Rows
 from indexes.sense_inventory import WordSenses
+from jobs.output import column_names
 from jobs.senses import NearSense, SenseChoice, Senses, nearest_sense
 from jobs.use_texts import UseText
 
@@ -32,7 +33,6 @@ USE_COLUMNS = (
     "passage",
     "start",
     "end",
-    "metadata",
 )
 TITLE_WORDS = 8
 
@@ -150,6 +150,20 @@ class UseNeighbours:
             for title, found in self.groups
             for rank, use in enumerate(found, 1)
         ]
+
+    def flat_rows(self, fields: Sequence[str]) -> tuple[list[dict[str, Any]], tuple[str, ...]]:
+        """Rows for a table, each metadata column a column, and the names of all.
+
+        Args:
+            fields: the metadata columns that were asked for.
+        """
+        names = dict(zip(fields, column_names(USE_COLUMNS, fields), strict=True))
+        rows = [
+            {name: row[name] for name in USE_COLUMNS}
+            | {name: row["metadata"].get(field) for field, name in names.items()}
+            for row in self.rows()
+        ]
+        return rows, (*USE_COLUMNS, *names.values())
 
 
 def _chosen(

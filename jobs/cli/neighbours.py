@@ -68,7 +68,7 @@ def neighbours_command(**options: Any) -> None:
         return
     form = choose_output(options, find_index(options["index"]))
     with _opened(options) as (senses, row):
-        rows, columns, write_text = _answer(senses, row, options)
+        rows, columns, write_text = _answer(senses, row, options, form)
         with writing_stdout():
             write_table(rows, columns, form, options["out"], sys.stdout, write_text)
 
@@ -115,20 +115,26 @@ def _opened(options: dict[str, Any]) -> Iterator[tuple[Senses, Any]]:
         yield index.senses, index.use_row(options["word"], options["in"])
 
 
-def _answer(senses: Senses, row: Any, options: dict[str, Any]) -> tuple[Any, Any, Any]:
+def _answer(
+    senses: Senses, row: Any, options: dict[str, Any], form: Format
+) -> tuple[Any, Any, Any]:
     """Rows, their columns, and what writes them for people."""
     from jobs.neighbours import NEIGHBOUR_COLUMNS, USE_COLUMNS, SenseNeighbours, UseNeighbours
     from jobs.sense_text import write_neighbours, write_uses
+    from jobs.tables import Format
 
     if options["occurrences"]:
+        fields = options["fields"] or ()
         uses = UseNeighbours.find(
             senses,
             options["word"],
             options["sense"],
             row,
             options["k"],
-            fields=options["fields"] or (),
+            fields=fields,
         )
-        return uses.rows(), USE_COLUMNS, lambda stream: write_uses(uses, stream)
+        is_flat = form in (Format.CSV, Format.PARQUET)
+        rows, columns = uses.flat_rows(fields) if is_flat else (uses.rows(), USE_COLUMNS)
+        return rows, columns, lambda stream: write_uses(uses, stream)
     found = SenseNeighbours.find(senses, options["word"], options["sense"], row, options["k"])
     return found.rows(), NEIGHBOUR_COLUMNS, lambda stream: write_neighbours(found, stream)

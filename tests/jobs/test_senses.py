@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import shutil
@@ -12,6 +13,7 @@ from types import SimpleNamespace
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from banks import MONEY, RARE, RIVER, TEXTS, meaning, write_banks
 from corpora import Done, assert_refused
@@ -26,6 +28,7 @@ from indexes.sense_uses import Uses
 from jobs import open_index
 from jobs.change_text import write_over
 from jobs.induction import _continued
+from jobs.neighbours import USE_COLUMNS
 from jobs.query import Index
 from jobs.sense_changes import Over, SenseOver, Status, changes_between, changes_over
 from jobs.sense_lists import most_ambiguous, sense_spreads
@@ -444,6 +447,19 @@ def test_neighbours_in_a_context(banks: Path, run: Run, names: dict[str, str]) -
     assert {meaning(row["passage"]) for row in uses} == {"river"}
     same = json.loads(run(*asked[:4], "--sense", name, "--format", "json", "-k", "3").stdout)
     assert [row["neighbour"] for row in same] == [row["neighbour"] for row in found]
+
+
+def test_metadata_of_uses_has_columns_in_tables(banks: Path, run: Run, tmp_path: Path) -> None:
+    """CSV and Parquet of `neighbours --occurrences` have a column for each that was asked for, as
+    those of a search have; JSON keeps them together."""
+    asked = ("neighbours", "bank/1", "--index", banks, "--occurrences", "--fields", "year")
+    uses = json.loads(run(*asked, "--format", "json").stdout)
+    rows = list(csv.DictReader(io.StringIO(run(*asked, "--format", "csv").stdout)))
+    assert run(*asked, "--out", tmp_path / "uses.parquet").returncode == 0
+    table = pq.read_table(tmp_path / "uses.parquet").to_pylist()
+    assert list(rows[0]) == list(table[0]) == [*USE_COLUMNS, "year"]
+    assert [use["metadata"]["year"] for use in uses] == [row["year"] for row in table]
+    assert [str(row["year"]) for row in table] == [row["year"] for row in rows]
 
 
 def test_search_in_a_context(banks: Path, run: Run) -> None:
