@@ -74,15 +74,26 @@ class SentenceNetwork(nn.Module):
             piece_ids: int64, shape (n_texts, length).
             attention_mask: int64, shape (n_texts, length), 1 for a piece and 0 for padding.
         """
-        layers = self.transformer(
-            input_ids=piece_ids, attention_mask=attention_mask, output_hidden_states=True
-        )
-        last = layers.last_hidden_state
-        if self.layers > 1:
-            last = torch.stack(layers.hidden_states[-self.layers :]).mean(0)
-        last = last.float()
-        middle = layers.hidden_states[len(layers.hidden_states) // 2].float()
+        last, layers = self._layers(piece_ids, attention_mask, with_all=True)
+        middle = layers[len(layers) // 2].float()
         return self.pool(last, attention_mask), _mix(last, middle)
+
+    def rows(self, piece_ids: Tensor, attention_mask: Tensor) -> Tensor:
+        """The vectors of `forward` alone, without keeping the states of all layers until then."""
+        last, _ = self._layers(piece_ids, attention_mask, with_all=self.layers > 1)
+        return self.pool(last, attention_mask)
+
+    def _layers(
+        self, piece_ids: Tensor, attention_mask: Tensor, *, with_all: bool
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """The states that are pooled, float32, and those of all layers if they are asked for."""
+        output = self.transformer(
+            input_ids=piece_ids, attention_mask=attention_mask, output_hidden_states=with_all
+        )
+        layers: tuple[Tensor, ...] = output.hidden_states or ()
+        if self.layers > 1:
+            return torch.stack(layers[-self.layers :]).mean(0).float(), layers
+        return output.last_hidden_state.float(), layers
 
     def pool(self, states: Tensor, attention_mask: Tensor) -> Tensor:
         """Unit vectors, shape (n_texts, width), of states of shape (n_texts, length, width)."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+
 import numpy as np
 import numpy.typing as npt
 import torch
@@ -54,21 +56,22 @@ class TorchEncoder:
 
     def encode(self, batch: TokenBatch) -> Rows:
         """See `Encoder.encode`."""
-        [rows] = self._run(batch, n_outputs=1)
+        [rows] = self._run(batch, lambda *inputs: [self._network.rows(*inputs)])
         return rows
 
     def encode_states(self, batch: TokenBatch) -> Encoded:
         """See `Encoder.encode_states`."""
-        return Encoded(*self._run(batch, n_outputs=2))
+        return Encoded(*self._run(batch, self._network))
 
-    def _run(self, batch: TokenBatch, *, n_outputs: int) -> list[npt.NDArray[np.float32]]:
-        """The first outputs of the network; only they are moved off the device."""
+    def _run(
+        self, batch: TokenBatch, network: Callable[..., Iterable[torch.Tensor]]
+    ) -> list[npt.NDArray[np.float32]]:
+        """What the network, or a part of it, makes of a batch."""
         try:
             with torch.inference_mode():
                 piece_ids = torch.from_numpy(batch.piece_ids).to(self.device)
                 mask = torch.from_numpy(batch.attention_mask).to(self.device)
-                outputs = self._network(piece_ids, mask)[:n_outputs]
-                found = [output.cpu().numpy() for output in outputs]
+                found = [output.cpu().numpy() for output in network(piece_ids, mask)]
         except RuntimeError as error:  # out of memory is one of these
             raise EngineError(
                 f"torch failed on a batch of {batch.piece_ids.size} tokens: {cause_of(error)}.",
