@@ -50,6 +50,8 @@ VARIANTS = (  # sigma in pieces, weight of the word's own states, and of the mid
 )
 COMPONENTS = (48, 96, 192)
 N_SEMCOR_WORDS = 60
+N_PAIRS = 500
+"""Training pairs of WiC, and pairs of SCWS, that variants are compared on."""
 
 
 def main() -> None:
@@ -115,15 +117,16 @@ def _print_variants(data: Mapping[str, Path], options: argparse.Namespace) -> No
 
 
 def _pair_scores(encoder: Any, data: Mapping[str, Path]) -> list[str]:
-    """The accuracy on WiC's training pairs, and Spearman on SCWS, of full vectors."""
+    """The accuracy on training pairs of WiC, and Spearman on SCWS, of full vectors."""
     from embedder.labelled import LabelColumns, read_matches, read_scores
     from jobs.evaluate_senses import evaluate_matches, evaluate_similarity
     from jobs.use_vectors import full_encoder
 
-    train = read_matches(data["wic"] / "train.parquet", LabelColumns())
+    train = read_matches(data["wic"] / "train.parquet", LabelColumns())[:N_PAIRS]
     encode = full_encoder(encoder)
     same = evaluate_matches(train, train, encode)["accuracy"]
-    alike = evaluate_similarity(read_scores(data["scws"], LabelColumns()), encode)["spearman"]
+    scored = read_scores(data["scws"], LabelColumns())[:N_PAIRS]
+    alike = evaluate_similarity(scored, encode)["spearman"]
     return [f"{same:.3f}", f"{alike:.3f}"]
 
 
