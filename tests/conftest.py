@@ -15,7 +15,7 @@ from hypothesis import settings
 
 sys.path.insert(0, str(Path(__file__).parent))  # so that tests can import `models`
 
-# Several processes share the cores: threads that spin while they wait take three quarters of them.
+# Several processes share the cores: threads that spin while they wait take most of them.
 # Libraries look at it when they are loaded.
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 

@@ -381,8 +381,8 @@ def test_int8_is_calibrated_once(
 ) -> None:
     """An int8 build records its calibration, and a second run uses it and finds nothing to do."""
     out = tmp_path / "an.index"
-    arguments = ("index", small_corpus, "--out", out, "--metadata", "", "--format", "json")
-    arguments = (*arguments, "--model", tiny_model)
+    named = ("index", small_corpus, "--model", tiny_model, "--out", out)
+    arguments = (*named, "--metadata", "", "--format", "json")
     first = summary(run(*arguments, "--precision", "int8"))
     assert first["n_encoded"] > 0
     manifest = read_manifest(Layout(out))
