@@ -49,6 +49,13 @@ def corpus_options(command: Command) -> Command:
             default=128,
             help="Most pieces of an example; short texts are packed.",
         ),
+        click.option(
+            "--mask-share",
+            type=click.FloatRange(0, 0.8, min_open=True),
+            default=0.15,
+            help="Share of the pieces to find. Half of them teach a small network more in the same "
+            "time.",
+        ),
         click.option("--whole-word", is_flag=True, help="Mask whole words, not pieces."),
         click.option("--limit", type=click.IntRange(1), help="Read only the first so many rows."),
         click.option("--text", metavar="COLUMN", help="Column that holds the text."),

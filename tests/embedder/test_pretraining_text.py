@@ -186,12 +186,20 @@ def masked(**changes: Any) -> Counter[str]:
     return fates
 
 
-@pytest.mark.parametrize("is_whole_word", [False, True])
-def test_masks_have_the_published_shares(is_whole_word: bool) -> None:
-    """15 % of the pieces are to be found, of which 80 % are masked, 10 % kept and 10 % exchanged;
-    special pieces are never touched, and whole words are asked for whole."""
-    fates = masked(is_whole_word=is_whole_word)
-    assert fates["asked"] / fates["pieces"] == pytest.approx(0.15, abs=0.002)
+@pytest.mark.parametrize(
+    ("share", "changes"),
+    [
+        (0.15, {}),
+        (0.15, {"is_whole_word": True}),
+        (0.5, {"share": 0.5}),
+        (0.5, {"share": 0.5, "is_whole_word": True}),
+    ],
+)
+def test_masks_have_the_published_shares(share: float, changes: dict[str, Any]) -> None:
+    """15 % of the pieces are to be found, or what is asked for, of which 80 % are masked, 10 % kept
+    and 10 % exchanged; special pieces are never touched, and whole words are asked for whole."""
+    fates = masked(**changes)
+    assert fates["asked"] / fates["pieces"] == pytest.approx(share, abs=0.002)
     assert fates["masked"] / fates["asked"] == pytest.approx(0.8, abs=0.01)
     assert fates["kept"] / fates["asked"] == pytest.approx(0.1, abs=0.01)
 

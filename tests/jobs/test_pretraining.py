@@ -33,6 +33,7 @@ from embedder.training.pretraining.language_model import (
 )
 from embedder.training.pretraining.network import PretrainingNetwork
 from embedder.training.pretraining.options import Objective, PretrainingOptions
+from embedder.training.pretraining.preparation import prepare_text
 from embedder.training.pretraining.shapes import Size
 from embedder.training.run import IGNORED
 from jobs import PretrainOptions, pretrain
@@ -174,6 +175,19 @@ def test_equal_seeds_give_equal_folders(corpus: Path, tmp_path: Path) -> None:
     for name in ("tokenizer.json", "model.safetensors", "config.json"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "two" / name).read_bytes()
     assert difference(tmp_path / "one", tmp_path / "other") > 0
+
+
+def test_validation_is_masked_as_published(steady_model: Path, tmp_path: Path) -> None:
+    """Half of the pieces may be asked for in training: perplexity is of 15 % all the same."""
+    texts = [f"{SENTENCES[i % 4]} {SENTENCES[(i + 1) % 4]} {i}" for i in range(200)]
+    asked = PretrainingOptions(model=str(steady_model), length=64, held_out=0.3, mask_share=0.5)
+    text = prepare_text(lambda: iter([texts]), asked, 1, tmp_path)
+    for examples, share in ((text.examples, 0.5), (text.held_out, 0.15)):
+        taken = [examples[number] for number in range(len(examples))]
+        n_asked = sum((example.labels != IGNORED).sum() for example in taken)
+        n_plain = sum((~text.special.is_special(e.piece_ids)).sum() for e in taken)
+        n_masked = sum((e.piece_ids == text.special.mask).sum() for e in taken)
+        assert n_asked / (n_plain + n_masked) == pytest.approx(share, abs=0.01)
 
 
 def test_accumulation_adds_up(corpus: Path, steady_model: Path, tmp_path: Path) -> None:
@@ -388,6 +402,7 @@ def test_refusals(corpus: Path, tmp_path: Path, here: Here, steady_model: Path) 
         (["--tokenizer", steady_model, "--vocabulary", 99], ("--tokenizer and --vocabulary",)),
         (["--objective", "causal", "--next-sentence"], ("--next-sentence is for masks",)),
         (["--objective", "causal", "--whole-word"], ("--whole-word is for masks",)),
+        (["--objective", "causal", "--mask-share", 0.5], ("--mask-share is for masks",)),
         (["--from", steady_model, "--length", 128], ("takes 64 at most", "--length")),
         (["--from", electra, "--next-sentence"], ("kind electra", "for BERT alone")),
         (["--tokenizer", tmp_path / "empty"], ("tokenizer.json", "--tokenizer")),

@@ -10,7 +10,7 @@ import numpy.typing as npt
 import torch
 from torch.utils.data import Dataset
 
-from embedder.training.pretraining.masks import Flags, Masker, draw_for, n_to_find
+from embedder.training.pretraining.masks import MASK_SHARE, Flags, Masker, draw_for
 from embedder.training.pretraining.next_segments import draw_partners
 from embedder.training.pretraining.options import Objective
 from embedder.training.pretraining.piece_file import Part
@@ -49,11 +49,20 @@ class PretrainingExamples(Dataset[Example]):
         objective: what is to be found.
         is_whole_word: see `Masker`.
         seed: of masks and second segments.
+        mask_share: see `Masker`.
     """
 
-    def __init__(self, part: Part, objective: Objective, *, is_whole_word: bool, seed: int) -> None:
+    def __init__(
+        self,
+        part: Part,
+        objective: Objective,
+        *,
+        is_whole_word: bool,
+        seed: int,
+        mask_share: float = MASK_SHARE,
+    ) -> None:
         self._part, self._objective, self._seed = part, objective, seed
-        self._masker = Masker(part.special, is_whole_word)
+        self._masker = Masker(part.special, is_whole_word, mask_share)
         self._epoch = 0
         self._partners: npt.NDArray[np.int64] | None = None
 
@@ -92,7 +101,7 @@ class PretrainingExamples(Dataset[Example]):
                     found.append(len(special.before) - 1 + len(pieces))
                     continue
                 n_pieces = int((~special.is_special(pieces)).sum())
-            found.append(n_to_find(n_pieces))
+            found.append(self._masker.n_to_find(n_pieces))
         return max(1.0, float(np.mean(found)))
 
     def _one_sided(self, number: int) -> Example:

@@ -1,8 +1,8 @@
 """Which pieces a masked language model has to find, and what it sees in their place.
 
-As in Devlin et al. 2019: 15 % of the pieces are to be found; 80 % of these are masked, 10 % are
-exchanged for any piece, 10 % stay. What is drawn depends on the seed, the epoch and the number of
-the example alone: not on batches, devices or a break in between.
+As in Devlin et al. 2019: 15 % of the pieces, unless another share is asked for, are to be found;
+80 % of these are masked, 10 % are exchanged for any piece, 10 % stay. What is drawn depends on the
+seed, the epoch and the number of the example alone: not on batches, devices or a break in between.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ import numpy.typing as npt
 from embedder.training.pretraining.special import PieceIds, SpecialPieces
 from embedder.training.run import IGNORED
 
-SHARE = 0.15
+MASK_SHARE = 0.15
 MASKED, EXCHANGED = 0.8, 0.1
 Flags = npt.NDArray[np.bool_]
 
@@ -34,10 +34,12 @@ class Masker:
     Args:
         special: the tokenizer's special pieces.
         is_whole_word: all pieces of a word are to be found, or none.
+        share: of the pieces, that is to be found.
     """
 
     special: SpecialPieces
     is_whole_word: bool = False
+    share: float = MASK_SHARE
 
     @cached_property
     def _plain(self) -> PieceIds:
@@ -65,11 +67,15 @@ class Masker:
         seen[chosen[is_exchanged]] = drawn[is_exchanged]
         return seen, labels
 
+    def n_to_find(self, n_pieces: int) -> int:
+        """How many of an example's pieces are to be found: the share, and one at least."""
+        return min(n_pieces, max(1, round(self.share * n_pieces)))
+
     def _choose(
         self, pieces: PieceIds, starts: Flags | None, draw: np.random.Generator
     ) -> npt.NDArray[np.intp]:
         candidates = np.flatnonzero(~self.special.is_special(pieces))
-        n_wanted = n_to_find(len(candidates))
+        n_wanted = self.n_to_find(len(candidates))
         if not self.is_whole_word:
             return np.sort(draw.permutation(candidates)[:n_wanted])
         assert starts is not None
@@ -84,11 +90,6 @@ class Masker:
                 chosen.append(words[number])
                 n_chosen += len(words[number])
         return np.sort(np.concatenate(chosen)) if chosen else candidates[:0]
-
-
-def n_to_find(n_pieces: int) -> int:
-    """How many of an example's pieces are to be found: 15 %, and one at least."""
-    return min(n_pieces, max(1, round(SHARE * n_pieces)))
 
 
 def _words(candidates: npt.NDArray[np.intp], starts: Flags) -> Iterator[npt.NDArray[np.intp]]:

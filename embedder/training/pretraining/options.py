@@ -6,10 +6,11 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from embedder.errors import RequestError
+from embedder.training.pretraining.masks import MASK_SHARE
 from embedder.training.pretraining.shapes import Size
 
 SHORTEST, LONGEST = 16, 512
-MOST_HELD_OUT = 0.5
+MOST_HELD_OUT, MOST_MASKED = 0.5, 0.8
 
 
 class Objective(StrEnum):
@@ -29,6 +30,8 @@ class PretrainingOptions:
     Args:
         objective: what the network is to find.
         is_whole_word: mask all pieces of a word, or none.
+        mask_share: share of the pieces that are to be found in training; in validation it is the
+            published one always, so that runs can be compared.
         has_pairs: examples are two segments, and the network also says whether the second one
             follows the first; None for yes, with masks and a new network.
         length: the most pieces of an example, special ones included.
@@ -46,6 +49,7 @@ class PretrainingOptions:
 
     objective: Objective = Objective.MLM
     is_whole_word: bool = False
+    mask_share: float = MASK_SHARE
     has_pairs: bool | None = None
     length: int = 128
     held_out: float = 0.02
@@ -62,13 +66,23 @@ class PretrainingOptions:
                 f"Examples of {self.length} pieces were asked for.",
                 f"Give --length a number from {SHORTEST} to {LONGEST}.",
             )
+        if not 0 < self.mask_share <= MOST_MASKED:
+            raise RequestError(
+                f"A share of {self.mask_share} of the pieces is to be masked.",
+                f"Give --mask-share a number above 0, up to {MOST_MASKED}: {MASK_SHARE}.",
+            )
         if not 0 < self.held_out <= MOST_HELD_OUT:
             raise RequestError(
                 f"A share of {self.held_out} is to be held out.",
                 f"Give --held-out a number above 0, up to {MOST_HELD_OUT}: 0.02.",
             )
-        if self.objective is Objective.CAUSAL and (self.has_pairs or self.is_whole_word):
-            name = "--next-sentence" if self.has_pairs else "--whole-word"
+        for_masks = {
+            "--next-sentence": self.has_pairs,
+            "--whole-word": self.is_whole_word,
+            "--mask-share": self.mask_share != MASK_SHARE,
+        }
+        if self.objective is Objective.CAUSAL and any(for_masks.values()):
+            name = next(name for name, is_given in for_masks.items() if is_given)
             raise RequestError(f"{name} is for masks.", "Leave it out, or --objective causal.")
         self._check_sources()
 

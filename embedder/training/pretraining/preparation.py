@@ -37,6 +37,7 @@ from embedder.training.pretraining.language_model import (
     quietly,
     transformer_of,
 )
+from embedder.training.pretraining.masks import MASK_SHARE
 from embedder.training.pretraining.network import PretrainingNetwork, measure
 from embedder.training.pretraining.options import Objective, PretrainingOptions
 from embedder.training.pretraining.piece_file import (
@@ -142,8 +143,9 @@ def prepare_text(
             options.objective,
             is_whole_word=options.is_whole_word,
             seed=seed,
+            mask_share=share,
         )
-        for name in (TRAIN, VALIDATION)
+        for name, share in ((TRAIN, options.mask_share), (VALIDATION, MASK_SHARE))
     )
     held_out.set_epoch(FIXED_EPOCH)
     return PreparedText(checkpoint, special, counts, examples, held_out)
