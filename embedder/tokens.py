@@ -99,6 +99,11 @@ class Tokenizer:
         """Pieces of the vocabulary, special ones included; no id is larger."""
         return max(self._backend.get_vocab(with_added_tokens=True).values(), default=-1) + 1
 
+    def has_pieces_of(self, other: Tokenizer) -> bool:
+        """Whether both have the same pieces by the same ids."""
+        mine, theirs = (t._backend.get_vocab(with_added_tokens=True) for t in (self, other))
+        return mine == theirs
+
     @property
     def special_ids(self) -> list[int]:
         """Ids of the special pieces, in order."""

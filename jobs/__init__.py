@@ -14,6 +14,7 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from jobs.blending import BlendOptions, blend
     from jobs.build import build_index
     from jobs.comparison import Comparison, compare_word
     from jobs.finetuning import FinetuneOptions, finetune
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from jobs.word_training_options import Method, TrainWordsOptions
 
 __all__ = [
+    "BlendOptions",
     "BuildOptions",
     "BuildSummary",
     "Comparison",
@@ -53,6 +55,7 @@ __all__ = [
     "TrainWordsSummary",
     "TrainingSummary",
     "WordFolder",
+    "blend",
     "build_index",
     "compare_word",
     "distil_layers",
@@ -67,6 +70,7 @@ __all__ = [
 ]
 
 _HOMES = {
+    "BlendOptions": "jobs.blending",
     "BuildOptions": "jobs.plan",
     "BuildSummary": "jobs.summary",
     "Comparison": "jobs.comparison",
@@ -84,6 +88,7 @@ _HOMES = {
     "TrainWordsSummary": "jobs.word_training",
     "TrainingSummary": "jobs.training_summary",
     "WordFolder": "jobs.word_folder",
+    "blend": "jobs.blending",
     "build_index": "jobs.build",
     "compare_word": "jobs.comparison",
     "distil_layers": "jobs.layer_distillation",

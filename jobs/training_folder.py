@@ -28,14 +28,14 @@ from embedder.training.devices import (
 from embedder.training.loop import train
 from embedder.training.options import TrainingOptions
 from embedder.training.run import Measures, TrainingRecord, TrainingRun
-from indexes.durable import make_folder, replace_file, sync_file, sync_folder
+from indexes.durable import make_folder, replace_file
 from indexes.lock import hold_lock
 from jobs.learning_curve import render_curve
 from jobs.model_card import CURVE_FILE, write_card
 from jobs.output import check_new_folder, finite
 from jobs.progress import Progress
 from jobs.training_summary import TrainingSummary
-from jobs.working_folder import refuse_foreign, training_room_of
+from jobs.working_folder import publish_model, refuse_foreign, training_room_of
 
 METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
 MODEL = "model"
@@ -244,16 +244,7 @@ def _publish(
     (made / METRICS_FILE).write_text(metrics_json(record, run.facts, request), "utf-8")
     (made / CURVE_FILE).write_bytes(render_curve(record.curve, record.goal, title))
     (made / CARD_FILE).write_text(write_card(title, usage, request, record, run.facts), "utf-8")
-    for path in sorted(made.rglob("*")):
-        if path.is_file():
-            path.chmod(made.stat().st_mode & 0o666)  # safetensors lets nobody else read its files
-            sync_file(path)
-        else:
-            sync_folder(path)
-    sync_folder(made)
-    check_new_folder(final)
-    made.rename(final)
-    sync_folder(final.parent)
+    publish_model(made, final)
 
 
 def metrics_json(

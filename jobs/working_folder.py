@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from embedder.errors import OutputError
-from indexes.durable import make_folder, temporary_beside
+from indexes.durable import make_folder, sync_file, sync_folder, temporary_beside
 from indexes.lock import hold_lock
+from jobs.output import check_new_folder
 
 
 def training_room_of(final: Path) -> Path:
@@ -33,6 +34,24 @@ def refuse_foreign(folder: Path, is_known: Callable[[str], bool]) -> None:
             f"{folder} has files that are not of an earlier run, and a run keeps its own there.",
             "Move it, or name another output with --out.",
         )
+
+
+def publish_model(made: Path, final: Path) -> None:
+    """Rename a finished model folder to its final name, durably.
+
+    Raises:
+        OutputError: something has that name.
+    """
+    for path in sorted(made.rglob("*")):
+        if path.is_file():
+            path.chmod(made.stat().st_mode & 0o666)  # safetensors lets nobody else read its files
+            sync_file(path)
+        else:
+            sync_folder(path)
+    sync_folder(made)
+    check_new_folder(final)
+    made.rename(final)
+    sync_folder(final.parent)
 
 
 @contextlib.contextmanager

@@ -11,6 +11,7 @@ from typing import Any
 
 import click
 
+from jobs.cli.blend import blend_command
 from jobs.cli.compact import compact_command
 from jobs.cli.compare import compare_command
 from jobs.cli.delete import delete_command
@@ -81,7 +82,17 @@ cli.set_sections(
     ("Index and search", [index_command, search_command, info_command]),
     ("Senses of words", [senses_command, neighbours_command, map_command, disambiguate_command]),
     ("Keep an index", [delete_command, compact_command, verify_command, export_command]),
-    ("Train", [finetune_group, predict_command, evaluate_group, pretrain_command, distil_command]),
+    (
+        "Train",
+        [
+            finetune_group,
+            predict_command,
+            evaluate_group,
+            pretrain_command,
+            distil_command,
+            blend_command,
+        ],
+    ),
     ("What came before", [words_group, compare_command]),
 )
 evaluate_group.set_sections(

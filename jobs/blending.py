@@ -1,0 +1,69 @@
+"""`embedder blend`: the mean of a model and the one that it was trained from, as a model folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from embedder.checkpoint import open_checkpoint
+from embedder.errors import RequestError
+from jobs.output import check_new_folder
+from jobs.progress import Progress
+from jobs.working_folder import publish_model, working_beside
+
+
+@dataclass(frozen=True, kw_only=True)
+class BlendOptions:
+    """What to blend, and where to.
+
+    Args:
+        model: `default`, a model folder, or a name on the hub; its window is the result's.
+        other: another, of the same shape and vocabulary.
+        out: the model folder, which must not be there.
+        share: of the other's weights in the result, from 0 to 1.
+
+    Raises:
+        RequestError: the share is none.
+    """
+
+    model: str
+    other: str
+    out: str | Path
+    share: float = 0.5
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.share <= 1:
+            raise RequestError(f"A share of {self.share} is none.", "Give one from 0 to 1.")
+
+
+def blend(options: BlendOptions, progress: Progress | None = None) -> Path:
+    """Write the mean of two encoders; the folder appears when it is complete.
+
+    Args:
+        options: of what, and where to.
+        progress: told of what happens; silent by default.
+
+    Returns:
+        The folder.
+
+    Raises:
+        EmbedderError: see the subclasses. Then nothing has been written.
+    """
+    progress = progress or Progress()
+    final = check_new_folder(options.out)
+    progress.start_stage("opening")
+    for name in (options.model, options.other):
+        if open_checkpoint(name).is_static:
+            raise RequestError(f"{name} is a static model.", "Name a network.")
+    from embedder.training.blending import blend_weights
+    from embedder.training.encoder import open_trainable
+
+    encoder = open_trainable(options.model)
+    blend_weights(encoder, open_trainable(options.other), options.share)
+    with working_beside(final) as room:
+        progress.start_stage("writing")
+        made = room / "model"
+        made.mkdir()
+        encoder.save(made)
+        publish_model(made, final)
+    return final
