@@ -8,6 +8,7 @@ first place in the text counts.
 from __future__ import annotations
 
 import math
+import random
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -98,6 +99,48 @@ def read_uses(paths: Sequence[str | Path], columns: LabelColumns) -> list[Labell
             value = value_in(row, label, number, path)
             found.append(LabelledUse(str(word), place.use(row, number), str(value)))
     return found
+
+
+def holds_uses(path: str | Path, columns: LabelColumns) -> bool:
+    """Whether the rows of a file are single uses with their sense, and not pairs of uses.
+
+    Raises:
+        SourceError: the file cannot be read, or has no rows.
+    """
+    names = set(read_whole_table(path).column_names)
+    is_pairs = {f"{columns.text}1", f"{columns.tokens}1"} & names
+    return not is_pairs and columns.word in names and bool({columns.text, columns.tokens} & names)
+
+
+def draw_pairs(uses: Sequence[LabelledUse], seed: int) -> list[tuple[int, int, bool]]:
+    """Pairs to compare, by the numbers of their uses, and whether these have one label.
+
+    Each use is paired with another of its word and label, and with one of its word and another
+    label, all other labels with the same chance, so that rare ones are learnt too; where there is
+    none, with none. No pair comes twice.
+
+    Args:
+        uses: labelled uses.
+        seed: of what is drawn.
+    """
+    chance = random.Random(seed)
+    groups: dict[str, dict[str, list[int]]] = {}
+    for number, use in enumerate(uses):
+        groups.setdefault(use.word, {}).setdefault(use.label, []).append(number)
+    drawn: dict[tuple[int, int], bool] = {}
+    for number, use in enumerate(uses):
+        labels = groups[use.word]
+        like = labels[use.label]
+        if len(like) > 1:
+            other = chance.choice(like)
+            while other == number:
+                other = chance.choice(like)
+            drawn[min(number, other), max(number, other)] = True
+        unlike = [own for label, own in labels.items() if label != use.label]
+        if unlike:
+            other = chance.choice(chance.choice(unlike))
+            drawn[min(number, other), max(number, other)] = False
+    return [(first, second, is_match) for (first, second), is_match in drawn.items()]
 
 
 def read_matches(path: str | Path, columns: LabelColumns) -> list[LabelledPair]:

@@ -10,8 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from embedder.errors import LabelError, RequestError
-from embedder.labelled import LabelColumns, read_matches
-from embedder.occurrences import UsePieces, cut_uses
+from embedder.labelled import LabelColumns, draw_pairs, holds_uses, read_matches, read_uses
+from embedder.occurrences import Use, UsePieces, cut_uses
 from embedder.tokens import Tokenizer
 from embedder.training.encoder import TrainableEncoder
 from embedder.training.use_pooling import encode_use_pieces
@@ -42,27 +42,49 @@ def use_window(encoder: TrainableEncoder, asked: int | None) -> int:
 
 
 def read_sense_pairs(
-    path: Path, tokenizer: Tokenizer, max_tokens: int, columns: Mapping[str, str] | None = None
+    path: Path,
+    tokenizer: Tokenizer,
+    max_tokens: int,
+    columns: Mapping[str, str] | None = None,
+    *,
+    seed: int = 1,
 ) -> list[SensePair]:
-    """The pairs of a Parquet file, in order.
+    """The pairs of a Parquet file, in order, or pairs of the labelled uses in it.
 
     Args:
-        path: the file; see `embedder.labelled.read_matches`.
+        path: the file; see `embedder.labelled.read_matches`, `read_uses` and `draw_pairs`.
         tokenizer: the encoder's.
         max_tokens: most pieces of a use; of a longer text a stretch around the word.
         columns: names of columns, by those of `LabelColumns` that are called otherwise.
+        seed: of the pairs that are drawn.
 
     Raises:
         SourceError: the file cannot be read, or has no rows.
         ColumnError: a column is missing.
-        LabelError: a label is neither true nor false, or there is no word where a row points.
+        LabelError: a label is neither true nor false, there is no word where a row points, or no
+            two uses are of one word.
     """
-    pairs = []
-    for number, row in enumerate(read_matches(path, LabelColumns(**(columns or {}))), 1):
+
+    def cut(number: int, *uses: Use) -> list[UsePieces]:
         try:
-            first, second = cut_uses(tokenizer, [row.first, row.second], max_tokens)
+            return cut_uses(tokenizer, uses, max_tokens)
         except RequestError as error:
             raise LabelError(f"Row {number} of {path}: {error.message}") from error
+
+    names = LabelColumns(**(columns or {}))
+    if holds_uses(path, names):
+        labelled = read_uses([path], names)
+        uses = [cut(number, row.use)[0] for number, row in enumerate(labelled, 1)]
+        drawn = draw_pairs(labelled, seed)
+        if not drawn:
+            raise LabelError(f"No two rows of {path} are uses of one word.")
+        return [
+            SensePair(uses[first], uses[second], is_match, labelled[first].word.casefold())
+            for first, second, is_match in drawn
+        ]
+    pairs = []
+    for number, row in enumerate(read_matches(path, names), 1):
+        first, second = cut(number, row.first, row.second)
         word = row.first.text[row.first.start : row.first.end].casefold()
         pairs.append(SensePair(first, second, row.score > 0, word))
     return pairs

@@ -69,9 +69,9 @@ def finetune_retrieval_command(**options: Any) -> None:
     )
 
 
-@click.command("senses", short_help="Pairs of uses of a word: one sense or not.")
+@click.command("senses", short_help="Uses of words: one sense or not.")
 @data_options
-@use_column_options("label or same")
+@use_column_options("label or same of pairs, sense, class_id or label of uses")
 @window_option
 @training_options(epochs=3, batch=32, learning_rate=1e-4)
 def finetune_senses_command(**options: Any) -> None:
@@ -83,6 +83,12 @@ def finetune_senses_command(**options: Any) -> None:
                        the texts, and the word's characters in them, half-open
       or tokens1, target_index1, ..., or text1, target1, ...
       label            true or false
+
+    \b
+    Or a row a use, as for embedder evaluate senses centroid:
+      word, sense      the word, and which sense it has
+      text, start, end, or tokens, target_index, or text, target
+    Then each use is paired with one of its sense and with one of another sense of the word.
 
     The vectors are those that an index has of words, so that the model is for `embedder index
     --model` and its senses. Measured by accuracy, with a threshold of the cosine that is fitted on

@@ -18,7 +18,7 @@ from in_process import Here
 
 from embedder import EncoderOptions, open_encoder
 from embedder.errors import EmbedderError, LabelError, ModelError, RequestError
-from embedder.labelled import LabelColumns, read_matches
+from embedder.labelled import LabelColumns, draw_pairs, read_matches, read_uses
 from embedder.occurrences import Use, cut_uses, encode_uses
 from embedder.specs import Engine
 from embedder.training.encoder import open_trainable
@@ -100,6 +100,53 @@ def test_eight_pairs_are_memorised(options: FinetuneOptions) -> None:
     assert is_match.tolist() == [pair.score > 0 for pair in pairs]
 
 
+def uses() -> list[dict[str, Any]]:
+    """Eight uses of two words with their senses."""
+    senses = {"river": RIVER, "money": MONEY, "lift": LIFT, "bird": BIRD}
+    return [
+        {"word": "bank" if "bank" in text else "crane", "text": text, "sense": sense}
+        for sense, texts in senses.items()
+        for text in texts
+    ]
+
+
+def test_labelled_uses_are_learnt_from(options: FinetuneOptions, tmp_path: Path) -> None:
+    """Where rows are uses with their sense, pairs of them are drawn, and a threshold tells all
+    pairs of one sense after a few steps, also those that people made."""
+    path = write(tmp_path / "uses.parquet", uses())
+    asked = replace(options, train=(path,), training=training(max_steps=40))
+    summary = finetune(asked)
+    assert summary.facts["training pairs"] > 8 > summary.facts["of one sense"] > 3
+    assert summary.record.measures["accuracy"] == 1 > summary.before["accuracy"]
+
+
+@pytest.mark.parametrize("seed", [1, 2])
+def test_pairs_of_uses_are_drawn(tmp_path: Path, seed: int) -> None:
+    """Every use is compared with one of its sense and one of another sense of its word, rare senses
+    as often as frequent ones; nothing is compared across words, with itself, or twice."""
+    senses = ["a"] * 300 + ["b"] * 60 + ["c"] * 6
+    found = [{"word": "bank", "text": f"bank {i}", "sense": s} for i, s in enumerate(senses)]
+    found += [{"word": "tree", "text": f"tree {i}", "sense": "a"} for i in range(9)]
+    found += [{"word": "once", "text": "once", "sense": "a"}]
+    labelled = read_uses([write(tmp_path / "uses.parquet", found)], LabelColumns())
+    pairs = draw_pairs(labelled, seed)
+    assert pairs == draw_pairs(labelled, seed) != draw_pairs(labelled, seed + 7)
+    assert len({frozenset(pair[:2]) for pair in pairs}) == len(pairs)
+    for first, second, is_match in pairs:
+        one, other = labelled[first], labelled[second]
+        assert first != second and one.word == other.word
+        assert is_match == (one.label == other.label)
+    compared = {
+        is_same: {number for *both, match in pairs if match is is_same for number in both}
+        for is_same in (True, False)
+    }
+    assert compared[True] == set(range(375)) and compared[False] == set(range(366))
+    with_rare = sum(
+        not match and "c" in (labelled[a].label, labelled[b].label) for a, b, match in pairs
+    )
+    assert with_rare > 100
+
+
 def test_cosines_are_those_of_an_index(options: FinetuneOptions, tiny_model: Path) -> None:
     """What is measured in training are the cosines of `encode_uses`, also of texts that are longer
     than the window, whatever the batches."""
@@ -135,6 +182,24 @@ def test_bad_rows_are_named(
     bad = write(tmp_path / "bad.parquet", found)
     with pytest.raises(LabelError, match=message):
         finetune(replace(options, train=(bad,)))
+    assert not (tmp_path / "out").exists()
+
+
+def test_bad_uses_are_named(options: FinetuneOptions, tmp_path: Path) -> None:
+    """A use without a sense or without its word is named by file and number; uses of different
+    words cannot be compared."""
+    lacking, other = uses(), uses()
+    lacking[3]["sense"] = None
+    other[5]["word"] = "river"
+    one = [{**use, "word": use["text"].split()[-1]} for use in uses()[::3]]
+    for found, message in (
+        (lacking, r"Row 4 of .*'sense'"),
+        (other, r"Row 6 of .*'river' is not in"),
+        (one, "No two rows"),
+    ):
+        bad = write(tmp_path / "bad.parquet", found)
+        with pytest.raises(LabelError, match=message):
+            finetune(replace(options, train=(bad,)))
     assert not (tmp_path / "out").exists()
 
 

@@ -44,7 +44,9 @@ def prepare_senses(request: TaskRequest) -> TrainingRun:
     window = use_window(encoder, request.settings.get("window"))
 
     def read(path: Path) -> list[SensePair]:
-        return read_sense_pairs(path, encoder.tokenizer, window, request.columns)
+        return read_sense_pairs(
+            path, encoder.tokenizer, window, request.columns, seed=request.options.seed
+        )
 
     pairs = read(request.only_train)
     if request.dev is None:
