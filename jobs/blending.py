@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from embedder.checkpoint import open_checkpoint
 from embedder.errors import RequestError
+from embedder.specs import EncoderSpec
+from jobs.model_card import CARD_FILE
 from jobs.output import check_new_folder
 from jobs.progress import Progress
 from jobs.working_folder import publish_model, working_beside
@@ -58,12 +61,38 @@ def blend(options: BlendOptions, progress: Progress | None = None) -> Path:
     from embedder.training.blending import blend_weights
     from embedder.training.encoder import open_trainable
 
-    encoder = open_trainable(options.model)
-    blend_weights(encoder, open_trainable(options.other), options.share)
+    encoder, other = open_trainable(options.model), open_trainable(options.other)
+    blend_weights(encoder, other, options.share)
     with working_beside(final) as room:
         progress.start_stage("writing")
         made = room / "model"
         made.mkdir()
         encoder.save(made)
+        parts = ((1 - options.share, encoder.spec), (options.share, other.spec))
+        (made / CARD_FILE).write_text(_card(final, parts), "utf-8")
         publish_model(made, final)
     return final
+
+
+def _card(folder: Path, parts: Sequence[tuple[float, EncoderSpec]]) -> str:
+    """What the folder is, as Markdown.
+
+    Args:
+        folder: where it will be.
+        parts: the shares of weights in it, and whose they are.
+    """
+    rows = [f"| {share:g} | `{spec.model}` | `{spec.weights}` |" for share, spec in parts]
+    return "\n".join(
+        [
+            f"# {folder.name}",
+            "",
+            f"    embedder index corpus.parquet --model {folder}",
+            "",
+            "The mean of the weights of two encoders:",
+            "",
+            "| share | model | digest of its weights |",
+            "|---|---|---|",
+            *rows,
+            "",
+        ]
+    )

@@ -7,7 +7,7 @@ from typing import Any
 
 from embedder.training.run import TrainingRecord
 
-CURVE_FILE = "learning-curve.png"
+CARD_FILE, CURVE_FILE = "README.md", "learning-curve.png"
 
 
 def write_card(

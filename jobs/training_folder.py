@@ -31,13 +31,13 @@ from embedder.training.run import Measures, TrainingRecord, TrainingRun
 from indexes.durable import make_folder, replace_file
 from indexes.lock import hold_lock
 from jobs.learning_curve import render_curve
-from jobs.model_card import CURVE_FILE, write_card
+from jobs.model_card import CARD_FILE, CURVE_FILE, write_card
 from jobs.output import check_new_folder, finite
 from jobs.progress import Progress
 from jobs.training_summary import TrainingSummary
 from jobs.working_folder import publish_model, refuse_foreign, training_room_of
 
-METRICS_FILE, CARD_FILE, REQUEST_FILE = "metrics.json", "README.md", "request.json"
+METRICS_FILE, REQUEST_FILE = "metrics.json", "request.json"
 MODEL = "model"
 ROOM_FILES = {"lock", REQUEST_FILE}
 

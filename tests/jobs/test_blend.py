@@ -64,6 +64,8 @@ def test_the_order_says_which_is_which(
     first, second = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert all(np.allclose(first[name], second[name], atol=1e-6) for name in first)
     text = here("blend", one, other, "--out", tmp_path / "c").stdout
+    card = (tmp_path / "c" / "README.md").read_text("utf-8")
+    assert all(f"| 0.5 | `{model}` |" in card for model in models)
     assert "0.5 of" in text and f"--model {tmp_path / 'c'}" in text
 
 
