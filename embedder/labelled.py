@@ -36,6 +36,10 @@ MATCH_NAMES = ("label", "same")
 SCORE_NAMES = ("score", "similarity", "mean_relatedness", "mean_rating")
 """Columns that are taken for how near a pair is in meaning."""
 
+MOST_PAIRS = 200
+"""Pairs of one kind that are drawn from the labelled uses of a word. Where frequent words and
+senses may have more, they are learnt by heart, and vectors of the others get worse."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class LabelColumns:
@@ -115,31 +119,28 @@ def holds_uses(path: str | Path, columns: LabelColumns) -> bool:
 def draw_pairs(uses: Sequence[LabelledUse], seed: int) -> list[tuple[int, int, bool]]:
     """Pairs to compare, by the numbers of their uses, and whether these have one label.
 
-    Each use is paired with another of its word and label, and with one of its word and another
-    label, all other labels with the same chance, so that rare ones are learnt too; where there is
-    none, with none. No pair comes twice.
+    Of each word as many pairs of one label are drawn as it has uses, and as many of two labels, but
+    at most `MOST_PAIRS` of either; all labels of a word have the same chance. No pair comes twice.
 
     Args:
         uses: labelled uses.
         seed: of what is drawn.
     """
     chance = random.Random(seed)
-    groups: dict[str, dict[str, list[int]]] = {}
+    words: dict[str, dict[str, list[int]]] = {}
     for number, use in enumerate(uses):
-        groups.setdefault(use.word, {}).setdefault(use.label, []).append(number)
+        words.setdefault(use.word, {}).setdefault(use.label, []).append(number)
     drawn: dict[tuple[int, int], bool] = {}
-    for number, use in enumerate(uses):
-        labels = groups[use.word]
-        like = labels[use.label]
-        if len(like) > 1:
-            other = chance.choice(like)
-            while other == number:
-                other = chance.choice(like)
-            drawn[min(number, other), max(number, other)] = True
-        unlike = [own for label, own in labels.items() if label != use.label]
-        if unlike:
-            other = chance.choice(chance.choice(unlike))
-            drawn[min(number, other), max(number, other)] = False
+    for labels in words.values():
+        groups = list(labels.values())
+        several = [own for own in groups if len(own) > 1]
+        for _ in range(min(sum(map(len, groups)), MOST_PAIRS)):
+            if several:
+                first, second = sorted(chance.sample(chance.choice(several), 2))
+                drawn[first, second] = True
+            if len(groups) > 1:
+                first, second = sorted(map(chance.choice, chance.sample(groups, 2)))
+                drawn[first, second] = False
     return [(first, second, is_match) for (first, second), is_match in drawn.items()]
 
 

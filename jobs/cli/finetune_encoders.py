@@ -88,7 +88,8 @@ def finetune_senses_command(**options: Any) -> None:
     Or a row a use, as for embedder evaluate senses centroid:
       word, sense      the word, and which sense it has
       text, start, end, or tokens, target_index, or text, target
-    Then each use is paired with one of its sense and with one of another sense of the word.
+    Then pairs are drawn from the uses of each word, all its senses with the same chance, at most
+    200 of one sense and 200 of two.
 
     The vectors are those that an index has of words, so that the model is for `embedder index
     --model` and its senses. Measured by accuracy, with a threshold of the cosine that is fitted on

@@ -163,9 +163,8 @@ BENCHMARKS = (
         name="senses of uses",
         task="senses",
         train=f"{COARSE}/train.parquet",
-        rows=4_000,
         pairs="wic/train.parquet",
-        options=("--window", "64", "--epochs", "2"),
+        options=("--window", "64", "--epochs", "1"),
         measured=SENSES,
     ),
     Benchmark(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -122,9 +123,9 @@ def test_labelled_uses_are_learnt_from(options: FinetuneOptions, tmp_path: Path)
 
 @pytest.mark.parametrize("seed", [1, 2])
 def test_pairs_of_uses_are_drawn(tmp_path: Path, seed: int) -> None:
-    """Every use is compared with one of its sense and one of another sense of its word, rare senses
-    as often as frequent ones; nothing is compared across words, with itself, or twice."""
-    senses = ["a"] * 300 + ["b"] * 60 + ["c"] * 6
+    """Frequent words are compared no more often than others, rare senses as often as frequent ones;
+    nothing is compared across words, with itself, or twice."""
+    senses = ["a"] * 900 + ["b"] * 90 + ["c"] * 30
     found = [{"word": "bank", "text": f"bank {i}", "sense": s} for i, s in enumerate(senses)]
     found += [{"word": "tree", "text": f"tree {i}", "sense": "a"} for i in range(9)]
     found += [{"word": "once", "text": "once", "sense": "a"}]
@@ -132,19 +133,18 @@ def test_pairs_of_uses_are_drawn(tmp_path: Path, seed: int) -> None:
     pairs = draw_pairs(labelled, seed)
     assert pairs == draw_pairs(labelled, seed) != draw_pairs(labelled, seed + 7)
     assert len({frozenset(pair[:2]) for pair in pairs}) == len(pairs)
+    counts = {True: Counter[str](), False: Counter[str]()}
     for first, second, is_match in pairs:
         one, other = labelled[first], labelled[second]
         assert first != second and one.word == other.word
         assert is_match == (one.label == other.label)
-    compared = {
-        is_same: {number for *both, match in pairs if match is is_same for number in both}
-        for is_same in (True, False)
-    }
-    assert compared[True] == set(range(375)) and compared[False] == set(range(366))
-    with_rare = sum(
-        not match and "c" in (labelled[a].label, labelled[b].label) for a, b, match in pairs
-    )
-    assert with_rare > 100
+        counts[is_match].update([f"{one.word}/{one.label}", f"{other.word}/{other.label}"])
+    assert counts[False].keys() == {"bank/a", "bank/b", "bank/c"}
+    assert counts[True].keys() == {*counts[False], "tree/a"}
+    for found_counts in counts.values():
+        assert sum(found_counts[f"bank/{s}"] for s in "abc") in range(380, 401)
+        assert all(found_counts[f"bank/{s}"] > 90 for s in "abc")
+    assert 6 <= counts[True]["tree/a"] / 2 <= 9
 
 
 def test_cosines_are_those_of_an_index(options: FinetuneOptions, tiny_model: Path) -> None:
