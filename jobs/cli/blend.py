@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from typing import Any
 
 import click
 
@@ -20,11 +21,9 @@ from jobs.cli.streams import writing_stdout
     default=0.5,
     help="Of OTHER's weights in the result.",
 )
-@click.option("--format", "form", type=click.Choice(["text", "json"]), default="text")
+@click.option("--format", type=click.Choice(["text", "json"]), default="text")
 @click.option("-q", "--quiet", is_flag=True, help="No progress and no summary.")
-def blend_command(
-    *, model: str, other: str, out: str, share: float, form: str, quiet: bool
-) -> None:
+def blend_command(**options: Any) -> None:
     """Write the encoder whose weights lie between those of MODEL and OTHER.
 
     One that was trained for a task forgets some of what it could do before. Half way between it and
@@ -39,15 +38,16 @@ def blend_command(
     from jobs.blending import BlendOptions, blend
     from jobs.progress import show_progress
 
-    with show_progress(quiet=quiet) as progress:
-        made = blend(BlendOptions(model=model, other=other, out=out, share=share), progress)
+    asked = {name: options[name] for name in ("model", "other", "out", "share")}
+    with show_progress(quiet=options["quiet"]) as progress:
+        made = blend(BlendOptions(**asked), progress)
     with writing_stdout():
-        if form == "json":
-            content = {"folder": str(made), "model": model, "other": other, "share": share}
-            print(json.dumps(content, ensure_ascii=False), file=sys.stdout)
-        elif not quiet:
+        if options["format"] == "json":
+            print(json.dumps({**asked, "out": str(made)}, ensure_ascii=False), file=sys.stdout)
+        elif not options["quiet"]:
+            one, other, share = asked["model"], asked["other"], asked["share"]
             print(
-                f"{made}: {1 - share:g} of {model} and {share:g} of {other}. Next:",
+                f"{made}: {1 - share:g} of {one} and {share:g} of {other}. Next:",
                 f"  embedder index corpus.parquet --model {made}",
                 sep="\n",
                 file=sys.stdout,

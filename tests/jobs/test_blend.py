@@ -60,7 +60,7 @@ def test_the_order_says_which_is_which(
     done = here(
         *("blend", other, one, "--share", 0.75, "--out", tmp_path / "b", "--format", "json", "-q")
     )
-    assert json.loads(done.stdout)["folder"] == str(tmp_path / "b")
+    assert json.loads(done.stdout)["out"] == str(tmp_path / "b")
     first, second = weights(tmp_path / "a"), weights(tmp_path / "b")
     assert all(np.allclose(first[name], second[name], atol=1e-6) for name in first)
     text = here("blend", one, other, "--out", tmp_path / "c").stdout
