@@ -22,6 +22,7 @@ from embedder.occurrences import Use
 from embedder.whole_table import (
     check_columns,
     choose_column,
+    read_column_names,
     read_whole_table,
     table_rows,
     value_in,
@@ -109,11 +110,12 @@ def holds_uses(path: str | Path, columns: LabelColumns) -> bool:
     """Whether the rows of a file are single uses with their sense, and not pairs of uses.
 
     Raises:
-        SourceError: the file cannot be read, or has no rows.
+        SourceError: the file cannot be read.
     """
-    names = set(read_whole_table(path).column_names)
-    is_pairs = {f"{columns.text}1", f"{columns.tokens}1"} & names
-    return not is_pairs and columns.word in names and bool({columns.text, columns.tokens} & names)
+    names = read_column_names(path)
+    if {f"{columns.text}1", f"{columns.tokens}1"} & names:
+        return False
+    return columns.word in names and not names.isdisjoint({columns.text, columns.tokens})
 
 
 def draw_pairs(uses: Sequence[LabelledUse], seed: int) -> list[tuple[int, int, bool]]:

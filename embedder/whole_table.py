@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,18 +21,7 @@ def read_whole_table(path: str | Path) -> pa.Table:
         SourceError: the file cannot be read, or has no rows.
         ColumnError: a column holds text that is no valid UTF-8.
     """
-    if Path(path).is_dir():
-        raise SourceError(
-            f"{path} is a folder, and a Parquet file is wanted.",
-            "Name a file; a model is named with --model.",
-        )
-    try:
-        table = pq.read_table(path)
-    except (OSError, ValueError, pa.ArrowException) as error:
-        raise SourceError(
-            f"{path} cannot be read as Parquet: {cause_of(error)}.",
-            "Check that the file is there, and whole.",
-        ) from error
+    table = _read(path, pq.read_table)
     if not table.num_rows:
         raise SourceError(f"{path} has no rows.", "There is nothing to measure.")
     for name, column in zip(table.column_names, table.columns, strict=True):
@@ -42,6 +31,30 @@ def read_whole_table(path: str | Path) -> pa.Table:
                 "Correct the row, or leave the column out of the file.",
             )
     return table
+
+
+def read_column_names(path: str | Path) -> set[str]:
+    """The names of a file's columns, without its rows.
+
+    Raises:
+        SourceError: the file cannot be read.
+    """
+    return set(_read(path, pq.read_schema).names)
+
+
+def _read(path: str | Path, read: Callable[[str | Path], Any]) -> Any:
+    if Path(path).is_dir():
+        raise SourceError(
+            f"{path} is a folder, and a Parquet file is wanted.",
+            "Name a file; a model is named with --model.",
+        )
+    try:
+        return read(path)
+    except (OSError, ValueError, pa.ArrowException) as error:
+        raise SourceError(
+            f"{path} cannot be read as Parquet: {cause_of(error)}.",
+            "Check that the file is there, and whole.",
+        ) from error
 
 
 def _is_valid(column: pa.ChunkedArray) -> bool:

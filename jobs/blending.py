@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from embedder.checkpoint import open_checkpoint
 from embedder.errors import RequestError
 from embedder.specs import EncoderSpec
 from jobs.model_card import CARD_FILE
@@ -55,9 +54,6 @@ def blend(options: BlendOptions, progress: Progress | None = None) -> Path:
     progress = progress or Progress()
     final = check_new_folder(options.out)
     progress.start_stage("opening")
-    for name in (options.model, options.other):
-        if open_checkpoint(name).is_static:
-            raise RequestError(f"{name} is a static model.", "Name a network.")
     from embedder.training.blending import blend_weights
     from embedder.training.encoder import open_trainable
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from embedder.training.run import TrainingRecord
+if TYPE_CHECKING:
+    from embedder.training.run import TrainingRecord
 
 CARD_FILE, CURVE_FILE = "README.md", "learning-curve.png"
 

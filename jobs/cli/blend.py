@@ -27,7 +27,8 @@ def blend_command(**options: Any) -> None:
     """Write the encoder whose weights lie between those of MODEL and OTHER.
 
     One that was trained for a task forgets some of what it could do before. Half way between it and
-    the model that it was trained from is one that has most of what was learnt, and forgets less:
+    the model that it was trained from is one that has most of what was learnt, and often more of
+    what was known:
 
     \b
     embedder finetune retrieval pairs.parquet --out tuned.model

@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from safetensors.numpy import load_file
 
 from indexes.layout import DOCUMENTS_FILE, VECTORS_FILE, Layout
 from indexes.manifest_file import read_manifest
@@ -145,3 +146,9 @@ def assert_refused(done: Done, *words: str) -> None:
     assert lines[0].startswith("Error: "), done.stderr
     for word in words:
         assert word in lines[0], f"{word!r} is not in: {lines[0]}"
+
+
+def weights(folder: Path) -> dict[str, Any]:
+    """The weights of a model folder by name."""
+    found: dict[str, Any] = load_file(folder / "model.safetensors")
+    return found

@@ -5,14 +5,12 @@ from __future__ import annotations
 import json
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-from corpora import assert_refused, tree
+from corpora import assert_refused, tree, weights
 from in_process import Here
 from models import SENTENCES, add_pooling, make_model
-from safetensors.numpy import load_file
 
 from embedder import EncoderOptions, open_encoder
 from embedder.specs import Pooling
@@ -24,12 +22,6 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     """Two networks of one shape."""
     room = tmp_path_factory.mktemp("models")
     return make_model(room / "one"), make_model(room / "other", seed=5)
-
-
-def weights(folder: Path) -> dict[str, Any]:
-    """The weights of a model folder by name."""
-    found: dict[str, Any] = load_file(folder / "model.safetensors")
-    return found
 
 
 @pytest.mark.parametrize("share", [0.0, 0.3, 1.0])

@@ -112,8 +112,8 @@ def uses() -> list[dict[str, Any]]:
 
 
 def test_labelled_uses_are_learnt_from(options: FinetuneOptions, tmp_path: Path) -> None:
-    """Where rows are uses with their sense, pairs of them are drawn, and a threshold tells all
-    pairs of one sense after a few steps, also those that people made."""
+    """Where rows are uses with their sense, pairs of them are drawn, and after a few steps a
+    threshold tells all pairs of one sense that people made."""
     path = write(tmp_path / "uses.parquet", uses())
     asked = replace(options, train=(path,), training=training(max_steps=40))
     summary = finetune(asked)

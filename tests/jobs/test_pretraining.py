@@ -15,10 +15,9 @@ import numpy as np
 import pytest
 import torch
 import transformers
-from corpora import assert_refused, run_in_two_processes, write_corpus
+from corpora import assert_refused, run_in_two_processes, weights, write_corpus
 from in_process import Here
 from models import CONFIGS, SENTENCES, add_pooling, make_model
-from safetensors.numpy import load_file
 
 from embedder import EncoderOptions, open_encoder
 from embedder.checkpoint import open_checkpoint
@@ -73,12 +72,6 @@ def options(corpus: Path, out: Path, **changes: Any) -> PretrainOptions:
         pretraining=PretrainingOptions(length=32, held_out=0.1, **changes),
         training=training,
     )
-
-
-def weights(folder: Path) -> dict[str, Any]:
-    """The weights of a model folder by name."""
-    found: dict[str, Any] = load_file(folder / "model.safetensors")
-    return found
 
 
 def difference(one: Path, other: Path) -> float:
